@@ -1,0 +1,130 @@
+"""syncd.toml as frozen settings. Section names and keys are those of the file, one class a section."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonConfig:
+    state_dir: Path = Path("./.syncd")
+    socket: str = ""
+    socket_group: str = ""
+    log_level: str = "info"
+    workers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchesConfig:
+    images_dir: Path = Path("./images")
+    stages: tuple[str, ...] = ("final_crops", "inverted_original_scans", "initial_scan")
+    suffixes: tuple[str, ...] = (
+        "inverted", "inv", "positive", "crop", "cropped", "final", "edit", "edited", "scan",
+    )  # fmt: skip
+    default_public: bool = False
+    settle_seconds: float = 0.5
+    rescan_minutes: float = 60
+    on_missing: str = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConfig:
+    type: str = "local"
+    base_path: Path = Path("./storage")
+    account_id: str = ""
+    access_key_id: str = ""
+    secret_access_key: str = field(default="", repr=False)
+    bucket_name: str = ""
+    public_url: str = ""
+    endpoint_url: str = ""
+    region: str = "auto"
+    prefix: str = ""
+    concurrency: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class DriveConfig:
+    client_id: str = ""
+    client_secret: str = field(default="", repr=False)
+    service_account_file: str = ""
+    api_base_url: str = "https://www.googleapis.com"
+    auth_url: str = "https://accounts.google.com/o/oauth2/v2/auth"
+    token_url: str = "https://oauth2.googleapis.com/token"
+    default_interval_minutes: float = 2
+    requests_per_second: float = 10
+
+
+@dataclass(frozen=True, slots=True)
+class FacesConfig:
+    enabled: bool = True
+    tolerance: float = 0.6
+    max_side: int = 1600
+    upsample: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SmugmugConfig:
+    api_key: str = field(default="", repr=False)
+    api_secret: str = field(default="", repr=False)
+    nickname: str = ""
+    api_base_url: str = "https://api.smugmug.com"
+    oauth_base_url: str = "https://secure.smugmug.com"
+    interval_minutes: float = 60
+    requests_per_second: float = 4
+    page_size: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class AiConfig:
+    base_url: str = ""
+    api_key: str = field(default="", repr=False)
+    model: str = ""
+    embedding_model: str = ""
+    batch_size: int = 10
+    daily_limit: int = 0
+    auto_approve: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorConfig:
+    dsn: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NamesConfig:
+    drift_threshold: float = 20
+    auto: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GuardConfig:
+    max_delete: int = 50
+    max_delete_percent: float = 5
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyConfig:
+    smtp_url: str = field(default="", repr=False)
+    from_: str = ""
+    to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All settings. `path` is the file they came from, None when defaults apply; `warnings` are things a
+    person should hear once."""
+
+    path: Path | None = None
+    warnings: tuple[str, ...] = ()
+    daemon: DaemonConfig = DaemonConfig()
+    batches: BatchesConfig = BatchesConfig()
+    storage: StorageConfig = StorageConfig()
+    drive: DriveConfig = DriveConfig()
+    faces: FacesConfig = FacesConfig()
+    smugmug: SmugmugConfig = SmugmugConfig()
+    ai: AiConfig = AiConfig()
+    mirror: MirrorConfig = MirrorConfig()
+    names: NamesConfig = NamesConfig()
+    guard: GuardConfig = GuardConfig()
+    notify: NotifyConfig = NotifyConfig()

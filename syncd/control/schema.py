@@ -1,0 +1,385 @@
+"""Requests and replies of the control API: one set of types that validates requests, makes the OpenAPI
+document, and is what the client, syncctl and the dashboard hold. Times are RFC 3339 in UTC, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of replies: unknown fields are ignored, so that an older client reads a newer daemon."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of request bodies: an unknown field is a 422."""
+
+
+class Problem(Reply, kw_only=True):
+    """application/problem+json (RFC 9457)."""
+
+    title: str
+    status: int
+    detail: str = ""
+    hint: str | None = None
+    type: str = "about:blank"
+
+
+# --- status ---------------------------------------------------------------------------------------
+
+ServiceState = Literal[
+    "starting", "running", "backing_off", "paused", "needs_auth", "blocked", "failed", "stopped"
+]
+
+
+class ServiceStatus(Reply, kw_only=True):
+    name: str
+    state: ServiceState
+    since: str
+    restarts: int = 0
+    last_error: str | None = None
+
+
+class QueueStatus(Reply, kw_only=True):
+    waiting: int = 0
+    running: int = 0
+    failed: int = 0
+
+
+class Counts(Reply, kw_only=True):
+    batches: int = 0
+    public_batches: int = 0
+    scenes: int = 0
+    versions: int = 0
+    live: int = 0
+    events: int = 0
+    event_photos: int = 0
+    faces: int = 0
+    albums: int = 0
+    library_photos: int = 0
+
+
+class SourceStatus(Reply, kw_only=True):
+    name: str
+    state: str
+    last_success_at: str | None = None
+
+
+class Blocked(Reply, kw_only=True):
+    what: str
+    reason: str
+    since: str
+
+
+class WatcherStatus(Reply, kw_only=True):
+    overflows: int = 0
+    watches: int = 0
+    mode: Literal["inotify", "polling"] = "inotify"
+
+
+class Throughput(Reply, kw_only=True):
+    """Totals since the daemon started; a dashboard makes rates of them."""
+
+    uploaded: int = 0
+    uploaded_bytes: int = 0
+    inspected: int = 0
+
+
+class Status(Reply, kw_only=True):
+    version: str
+    uptime_s: float
+    services: list[ServiceStatus]
+    queues: dict[str, QueueStatus]
+    counts: Counts
+    sources: list[SourceStatus]
+    blocked: list[Blocked]
+    watcher: WatcherStatus
+    idle: bool = False
+    guards: int = 0
+    conflicts: list[str] = []
+    throughput: Throughput = Throughput()
+    access: Literal["full", "read"] = "full"
+    storage: str = ""
+    state_dir: str = ""
+    last_activity_id: int = 0
+
+
+# --- activity -------------------------------------------------------------------------------------
+
+
+class ActivityItem(Reply, kw_only=True):
+    id: int
+    at: str
+    kind: str
+    service: str
+    subject: str
+    message: str
+    data: dict[str, Any] = {}
+
+
+class ActivityPage(Reply, kw_only=True):
+    items: list[ActivityItem]
+    last_id: int
+
+
+# --- sync -----------------------------------------------------------------------------------------
+
+SyncState = Literal["queued", "running", "done", "partial", "failed", "refused", "cancelled"]
+
+
+class SyncRequest(Request, kw_only=True):
+    batch_filter: list[str] = []
+    dry_run: bool = False
+    db_only: bool = False
+    images_only: bool = False
+
+
+class JobAccepted(Reply, kw_only=True):
+    job_id: str
+
+
+class PathReason(Reply, kw_only=True):
+    path: str
+    reason: str
+
+
+class SyncAction(Reply, kw_only=True):
+    action: Literal["upload", "remove", "record"]
+    scene_id: str
+    version_type: str
+    local_path: str
+    key: str | None = None
+
+
+class SyncReport(Reply, kw_only=True):
+    job_id: str | None = None
+    state: SyncState
+    dry_run: bool = False
+    scanned: int = 0
+    scenes: int = 0
+    versions: int = 0
+    uploaded: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    bytes: int = 0
+    duration_s: float = 0.0
+    failed: list[PathReason] = []
+    skipped: list[PathReason] = []
+    ignored: int = 0
+    actions: list[SyncAction] = []
+    error: str | None = None
+    guard_id: str | None = None
+    total: int = 0
+    """Steps foreseen so far, for progress; `done_steps` of them are done."""
+    done_steps: int = 0
+
+
+# --- batches and scenes ---------------------------------------------------------------------------
+
+
+class Batch(Reply, kw_only=True):
+    name: str
+    is_public: bool
+    source_directory: str | None
+    scenes: int
+    versions: int
+    live: int
+    failed: int
+    last_synced_at: str | None
+
+
+class BatchPage(Reply, kw_only=True):
+    items: list[Batch]
+    next_cursor: str | None = None
+
+
+class BatchPatch(Request, kw_only=True):
+    """Both fields are optional; an absent one stays as it is, `source_directory: null` means best stage."""
+
+    is_public: bool | msgspec.UnsetType = msgspec.UNSET
+    source_directory: str | None | msgspec.UnsetType = msgspec.UNSET
+
+
+class Version(Reply, kw_only=True):
+    version_id: int
+    version_type: str
+    local_path: str
+    is_current: bool
+    r2_key: str | None
+    url: str | None
+    sha256: str | None
+    size_bytes: int
+    perceptual_hash: str | None
+    synced_at: str | None
+    width: int | None = None
+    height: int | None = None
+    captured_at: str | None = None
+    gone: bool = False
+    failure: str | None = None
+
+
+class Scene(Reply, kw_only=True):
+    scene_id: str
+    batch_name: str
+    base_filename: str
+    capture_date: str | None
+    live: bool
+    versions: list[Version]
+
+
+class ScenePage(Reply, kw_only=True):
+    items: list[Scene]
+    next_cursor: str | None = None
+
+
+# --- pull, similar, verify ------------------------------------------------------------------------
+
+
+class PullRequest(Request, kw_only=True):
+    """`scene_ids` or `batch`; `to` is an absolute folder."""
+
+    scene_ids: list[str] | None = None
+    batch: str | None = None
+    to: Annotated[str, Meta(min_length=1)]
+
+
+class PulledFile(Reply, kw_only=True):
+    scene_id: str
+    path: str
+    sha256: str
+
+
+class SceneReason(Reply, kw_only=True):
+    scene_id: str
+    reason: str
+
+
+class PullReport(Reply, kw_only=True):
+    pulled: int
+    files: list[PulledFile]
+    failed: list[SceneReason] = []
+
+
+class SimilarRequest(Request, kw_only=True):
+    scene_id: str
+
+
+class SimilarItem(Reply, kw_only=True):
+    scene_id: str
+    version_id: int
+    distance: int
+    r2_key: str
+    url: str | None
+
+
+class SimilarPage(Reply, kw_only=True):
+    items: list[SimilarItem]
+
+
+class VerifyRequest(Request, kw_only=True):
+    """`sample` is the percentage of objects to look at, 100 for all; `deep` reads every byte of them."""
+
+    sample: Annotated[float, Meta(gt=0, le=100)] = 100
+    deep: bool = False
+    repair: bool = False
+
+
+class WrongObject(Reply, kw_only=True):
+    key: str
+    expected: str
+    found: str
+
+
+class VerifyReport(Reply, kw_only=True):
+    checked: int
+    ok: int
+    missing: list[str] = []
+    wrong: list[WrongObject] = []
+    orphaned: list[str] = []
+    repaired: int = 0
+    guard_id: str | None = None
+
+
+# --- guards and jobs ------------------------------------------------------------------------------
+
+
+class Guard(Reply, kw_only=True):
+    id: str
+    kind: str
+    reason: str
+    created_at: str
+    count: int
+    actions: list[SyncAction]
+    of: int = 0
+    """How many were live when the guard was raised, so that a person sees 214 of 1,902."""
+
+
+class GuardPage(Reply, kw_only=True):
+    items: list[Guard]
+
+
+class GuardApproved(Reply, kw_only=True):
+    id: str
+    job_id: str
+    count: int
+
+
+class Progress(Reply, kw_only=True):
+    done: int = 0
+    total: int = 0
+
+
+JobState = Literal["queued", "running", "done", "partial", "failed", "refused", "cancelled", "waiting"]
+
+
+class Job(Reply, kw_only=True):
+    id: str
+    kind: str
+    subject: str
+    state: JobState
+    attempts: int
+    created_at: str
+    next_attempt_at: str | None
+    error: str | None
+    progress: Progress
+    updated_at: str | None = None
+
+
+class JobPage(Reply, kw_only=True):
+    items: list[Job]
+    next_cursor: str | None = None
+
+
+# --- service control ------------------------------------------------------------------------------
+
+
+class ServiceRequest(Request, kw_only=True):
+    """Without `service`, all services but `control`."""
+
+    service: str | None = None
+
+
+class ServicesReply(Reply, kw_only=True):
+    services: list[ServiceStatus]
+
+
+class ReloadReply(Reply, kw_only=True):
+    """Dotted names of the settings that now apply, and of those that wait for a restart."""
+
+    applied: list[str]
+    needs_restart: list[str]
+    warnings: list[str] = []
+
+
+class ConfigReply(Reply, kw_only=True):
+    """The settings in force, secrets as "***"."""
+
+    path: str | None
+    settings: dict[str, dict[str, Any]]
+
+
+class Health(Reply, kw_only=True):
+    status: str
