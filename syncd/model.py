@@ -42,12 +42,14 @@ class SkippedFile(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class BatchListing:
     """What a batch's folder holds now. `error` is set where it could not be listed whole: then nothing
-    may be concluded from what is absent. `unsettled_s` is the time until the youngest file settles."""
+    may be concluded from what is absent. `unsettled` are the relative paths of files that changed too
+    lately to be read (they are not in `files`); `unsettled_s` is the time until the next of them settles."""
 
     batch_name: str
     files: tuple[SeenFile, ...] = ()
     skipped: tuple[SkippedFile, ...] = ()
     ignored: int = 0
+    unsettled: tuple[str, ...] = ()
     unsettled_s: float | None = None
     error: str | None = None
 
@@ -100,9 +102,10 @@ class Rendition:
 
 
 class KnownVersion(NamedTuple):
-    """One row of image_versions that is not superseded by a newer read of the same file.
+    """One row of image_versions that still matters: the newest read of its file, or still live.
 
-    `gone`: the file was not there when last looked. `object_*` describe what was last confirmed in
+    `gone`: the file was not there when last looked. `superseded`: a newer row has the same file, and this
+    one is only here because storage still holds it. `object_sha256` is of what was last confirmed in
     storage `storage_id` under `r2_key`. `decode_error` is set when the picture could not be decoded.
     """
 
@@ -123,6 +126,7 @@ class KnownVersion(NamedTuple):
     needs_rendering: bool
     decode_error: str | None
     captured_at: str | None
+    superseded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

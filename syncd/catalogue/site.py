@@ -1,0 +1,306 @@
+"""Queries of the site flow: what is known of batches, and the record of what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiosqlite
+
+from syncd.model import BatchSettings, FileStat, KnownVersion, PhotoFacts, SeenFile
+
+Row = tuple[Any, ...]
+
+NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+
+
+@dataclass(slots=True)
+class KnownBatch:
+    """All that the catalogue knows of one batch. `scene_ids` maps base filenames to scene ids."""
+
+    settings: BatchSettings
+    scene_ids: dict[str, str] = field(default_factory=dict)
+    versions: list[KnownVersion] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """One read file. `replaces` is the row of an earlier read of it, `same_content` when its bytes are
+    those of that row: then the row is kept and only told about the file's new stat and place."""
+
+    seen: SeenFile
+    facts: PhotoFacts
+    replaces: int | None = None
+    same_content: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SceneRecord:
+    """What is recorded of one scene in one transaction. `current` is the relative path of the file that
+    becomes current, None for none; `set_current` False leaves that as it is."""
+
+    scene_id: str
+    batch_name: str
+    base_filename: str
+    files: tuple[FileRecord, ...]
+    set_current: bool
+    current: str | None
+    capture_date: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ConfirmedUpload:
+    """An object that storage has confirmed."""
+
+    version_id: int
+    scene_id: str
+    key: str
+    storage_id: str
+    sha256: str
+    size_bytes: int
+    etag: str
+
+
+_VERSION_COLUMNS = """
+    v.version_id, v.scene_id, v.version_type, v.relative_path, v.local_path,
+    v.ctime_ns, v.mtime_ns, v.size_bytes, v.inode, v.sha256, v.md5, v.is_current, v.gone_at IS NOT NULL,
+    v.r2_key, v.storage_id, v.object_sha256, v.content_type, v.needs_rendering, v.decode_error,
+    v.captured_at, v.superseded_at IS NOT NULL
+"""
+
+
+async def load_batches(db: aiosqlite.Connection) -> dict[str, BatchSettings]:
+    """Every batch that was ever seen, by name."""
+    rows = await db.execute_fetchall(
+        "SELECT batch_name, is_public, source_directory FROM public_site_batches"
+    )
+    return {name: BatchSettings(name, bool(public), source) for name, public, source in rows}
+
+
+async def load_scene_owners(db: aiosqlite.Connection) -> dict[str, tuple[str, str]]:
+    """(batch_name, base_filename) of every scene id."""
+    rows = await db.execute_fetchall("SELECT scene_id, batch_name, base_filename FROM scenes")
+    return {scene_id: (batch, base) for scene_id, batch, base in rows}
+
+
+async def load_rows(
+    db: aiosqlite.Connection, names: Collection[str] | None
+) -> tuple[list[Row], list[Row], list[Row]]:
+    """Rows of batches, scenes and versions, of all batches or of those named; `assemble` makes sense of
+    them (in a thread: there may be many)."""
+    parameters = tuple(names or ())
+    where = "TRUE" if names is None else f"s.batch_name IN ({','.join('?' * len(parameters))})"
+    batches = await db.execute_fetchall(
+        f"SELECT batch_name, is_public, source_directory FROM public_site_batches s WHERE {where}", parameters
+    )
+    scenes = await db.execute_fetchall(
+        f"SELECT batch_name, base_filename, scene_id FROM scenes s WHERE {where}", parameters
+    )
+    versions = await db.execute_fetchall(
+        f"SELECT s.batch_name, {_VERSION_COLUMNS} FROM scenes s JOIN image_versions v USING (scene_id)"
+        f" WHERE {where} AND (v.superseded_at IS NULL OR v.r2_key IS NOT NULL)",
+        parameters,
+    )
+    return list(batches), list(scenes), list(versions)
+
+
+def assemble(rows: tuple[list[Row], list[Row], list[Row]]) -> dict[str, KnownBatch]:
+    """The rows of `load_rows` by batch."""
+    batches, scenes, versions = rows
+    known = {name: KnownBatch(BatchSettings(name, bool(public), source)) for name, public, source in batches}
+    for name, base, scene_id in scenes:
+        if name in known:
+            known[name].scene_ids[base] = scene_id
+    for row in versions:
+        if row[0] in known:
+            known[row[0]].versions.append(_version(row))
+    return known
+
+
+def _version(row: Row) -> KnownVersion:
+    return KnownVersion(
+        row[1], row[2], row[3], row[4], row[5], FileStat(row[6], row[7], row[8], row[9]), row[10], row[11],
+        row[12] == 1, row[13] == 1, row[14], row[15], row[16], row[17], row[18] == 1, row[19], row[20],
+        row[21] == 1,
+    )  # fmt: skip
+
+
+async def add_batches(db: aiosqlite.Connection, names: Iterable[str], is_public: bool) -> None:
+    """Rows for batches seen for the first time."""
+    await db.executemany(
+        "INSERT OR IGNORE INTO public_site_batches (batch_name, is_public) VALUES (?, ?)",
+        [(name, int(is_public)) for name in names],
+    )
+
+
+async def record_scenes(db: aiosqlite.Connection, scenes: Sequence[SceneRecord]) -> dict[str, int]:
+    """Records what was read of these scenes; returns the version id of each recorded relative path."""
+    await db.executemany(
+        "INSERT OR IGNORE INTO scenes (scene_id, batch_name, base_filename) VALUES (?, ?, ?)",
+        [(scene.scene_id, scene.batch_name, scene.base_filename) for scene in scenes],
+    )
+    kept = [(scene, file) for scene in scenes for file in scene.files if file.same_content]
+    fresh = [(scene, file) for scene in scenes for file in scene.files if not file.same_content]
+    await db.executemany(
+        f"UPDATE image_versions SET superseded_at = {NOW}, is_current = 0 WHERE version_id = ?",
+        [(file.replaces,) for _, file in fresh if file.replaces is not None],
+    )
+    ids = await _insert_versions(db, fresh)
+    await db.executemany(
+        "UPDATE image_versions SET local_path = ?, ctime_ns = ?, mtime_ns = ?, size_bytes = ?, inode = ?,"
+        " perceptual_hash = ?, decode_error = ?, gone_at = NULL WHERE version_id = ?",
+        [
+            (f.seen.local_path, *f.facts.stat, f.facts.perceptual_hash, f.facts.decode_error, f.replaces)
+            for _, f in kept
+        ],
+    )
+    ids.update((file.seen.relative_path, file.replaces) for _, file in kept if file.replaces is not None)
+    choosing = [scene for scene in scenes if scene.set_current]
+    await db.executemany(
+        "UPDATE image_versions SET is_current = 0 WHERE scene_id = ? AND is_current = 1",
+        [(scene.scene_id,) for scene in choosing],
+    )
+    await db.executemany(
+        "UPDATE image_versions SET is_current = 1"
+        " WHERE scene_id = ? AND relative_path = ? AND superseded_at IS NULL",
+        [(scene.scene_id, scene.current) for scene in choosing if scene.current is not None],
+    )
+    await db.executemany(
+        "UPDATE scenes SET capture_date = ? WHERE scene_id = ? AND capture_date IS NOT ?",
+        [(scene.capture_date, scene.scene_id, scene.capture_date) for scene in scenes],
+    )
+    return ids
+
+
+async def _insert_versions(
+    db: aiosqlite.Connection, fresh: Sequence[tuple[SceneRecord, FileRecord]]
+) -> dict[str, int]:
+    if not fresh:
+        return {}
+    # The ids are given out here, inside the writer's transaction, so that many rows go in with one call.
+    rows = list(await db.execute_fetchall("SELECT seq FROM sqlite_sequence WHERE name = 'image_versions'"))
+    first = (rows[0][0] if rows else 0) + 1
+    ids = {file.seen.relative_path: first + place for place, (_, file) in enumerate(fresh)}
+    await db.executemany(
+        "INSERT INTO image_versions (version_id, scene_id, version_type, relative_path, local_path,"
+        " perceptual_hash, sha256, md5, size_bytes, ctime_ns, mtime_ns, inode, content_type, image_format,"
+        " needs_rendering, width, height, captured_at, camera_make, camera_model, focal_length, aperture,"
+        f" shutter_speed, decode_error) VALUES ({','.join('?' * 24)})",
+        [
+            (
+                ids[f.seen.relative_path], scene.scene_id, f.seen.stage, f.seen.relative_path,
+                f.seen.local_path, f.facts.perceptual_hash, f.facts.sha256, f.facts.md5,
+                f.facts.stat.size_bytes, f.facts.stat.ctime_ns, f.facts.stat.mtime_ns, f.facts.stat.inode,
+                f.facts.content_type, f.facts.image_format, int(f.facts.needs_rendering), f.facts.width,
+                f.facts.height, f.facts.captured_at, f.facts.camera_make, f.facts.camera_model,
+                f.facts.focal_length, f.facts.aperture, f.facts.shutter_speed, f.facts.decode_error,
+            )
+            for scene, f in fresh
+        ],
+    )  # fmt: skip
+    return ids
+
+
+async def confirm_uploads(db: aiosqlite.Connection, uploads: Sequence[ConfirmedUpload]) -> None:
+    """Moves the scene's `r2_key` to the version whose object storage has confirmed."""
+    await db.executemany(
+        "UPDATE image_versions SET r2_key = NULL WHERE scene_id = ? AND r2_key IS NOT NULL",
+        [(upload.scene_id,) for upload in uploads],
+    )
+    await db.executemany(
+        f"UPDATE image_versions SET r2_key = ?, storage_id = ?, object_sha256 = ?, object_size_bytes = ?,"
+        f" object_etag = ?, synced_at = {NOW} WHERE version_id = ?",
+        [(u.key, u.storage_id, u.sha256, u.size_bytes, u.etag, u.version_id) for u in uploads],
+    )
+
+
+async def confirm_removals(db: aiosqlite.Connection, version_ids: Iterable[int]) -> None:
+    """These versions are no longer live: storage has confirmed that their objects are gone."""
+    await db.executemany(
+        "UPDATE image_versions SET r2_key = NULL WHERE version_id = ?", [(id_,) for id_ in version_ids]
+    )
+
+
+async def clear_current(db: aiosqlite.Connection, scene_ids: Iterable[str]) -> None:
+    """These scenes have no current version."""
+    await db.executemany(
+        "UPDATE image_versions SET is_current = 0 WHERE scene_id = ? AND is_current = 1",
+        [(scene_id,) for scene_id in scene_ids],
+    )
+
+
+async def mark_gone(db: aiosqlite.Connection, gone: Iterable[int], back: Iterable[int]) -> None:
+    """Files that were not there when last looked, and files that are there again as they were."""
+    await db.executemany(
+        f"UPDATE image_versions SET gone_at = {NOW} WHERE version_id = ? AND gone_at IS NULL",
+        [(id_,) for id_ in gone],
+    )
+    await db.executemany(
+        "UPDATE image_versions SET gone_at = NULL WHERE version_id = ?", [(id_,) for id_ in back]
+    )
+
+
+async def note_synced(db: aiosqlite.Connection, names: Iterable[str]) -> None:
+    """The batches were looked at whole and agree with storage."""
+    await db.executemany(
+        f"UPDATE public_site_batches SET last_synced_at = {NOW} WHERE batch_name = ?",
+        [(name,) for name in names],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LiveObject:
+    """What storage should hold for a live version, and where its bytes come from."""
+
+    version_id: int
+    scene_id: str
+    batch_name: str
+    key: str
+    object_sha256: str
+    object_size_bytes: int
+    object_etag: str
+    local_path: str
+    source_sha256: str
+    md5: str
+    content_type: str
+    needs_rendering: bool
+
+
+async def load_live(
+    db: aiosqlite.Connection,
+    storage_id: str,
+    *,
+    scene_ids: Collection[str] | None = None,
+    batch: str | None = None,
+) -> list[LiveObject]:
+    """Live versions whose object is in this storage, by key; of all scenes, some, or one batch's."""
+    conditions, parameters = ["v.r2_key IS NOT NULL", "v.storage_id = ?"], [storage_id]
+    if scene_ids is not None:
+        conditions.append(f"s.scene_id IN ({','.join('?' * len(scene_ids))})")
+        parameters.extend(scene_ids)
+    if batch is not None:
+        conditions.append("s.batch_name = ?")
+        parameters.append(batch)
+    rows = await db.execute_fetchall(
+        "SELECT v.version_id, v.scene_id, s.batch_name, v.r2_key, v.object_sha256, v.object_size_bytes,"
+        " v.object_etag, v.local_path, v.sha256, v.md5, v.content_type, v.needs_rendering"
+        f" FROM image_versions v JOIN scenes s USING (scene_id) WHERE {' AND '.join(conditions)}"
+        " ORDER BY v.r2_key",
+        parameters,
+    )
+    return [LiveObject(*row) for row in rows]
+
+
+async def is_referenced(db: aiosqlite.Connection, key: str, storage_id: str) -> bool:
+    """True while a live version says that `key` is its object."""
+    rows = await db.execute_fetchall(
+        "SELECT 1 FROM image_versions WHERE r2_key = ? AND storage_id = ? LIMIT 1", (key, storage_id)
+    )
+    return bool(list(rows))
+
+
+async def count_live(db: aiosqlite.Connection) -> int:
+    """How many versions are live."""
+    rows = list(await db.execute_fetchall("SELECT count(*) FROM image_versions WHERE r2_key IS NOT NULL"))
+    return int(rows[0][0])
