@@ -18,7 +18,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Base of request bodies: an unknown field is a 422."""
 
 
-class Problem(Reply, kw_only=True):
+class Problem(Reply, frozen=True, kw_only=True):
     """application/problem+json (RFC 9457)."""
 
     title: str
@@ -35,7 +35,7 @@ ServiceState = Literal[
 ]
 
 
-class ServiceStatus(Reply, kw_only=True):
+class ServiceStatus(Reply, frozen=True, kw_only=True):
     name: str
     state: ServiceState
     since: str
@@ -43,13 +43,13 @@ class ServiceStatus(Reply, kw_only=True):
     last_error: str | None = None
 
 
-class QueueStatus(Reply, kw_only=True):
+class QueueStatus(Reply, frozen=True, kw_only=True):
     waiting: int = 0
     running: int = 0
     failed: int = 0
 
 
-class Counts(Reply, kw_only=True):
+class Counts(Reply, frozen=True, kw_only=True):
     batches: int = 0
     public_batches: int = 0
     scenes: int = 0
@@ -62,25 +62,25 @@ class Counts(Reply, kw_only=True):
     library_photos: int = 0
 
 
-class SourceStatus(Reply, kw_only=True):
+class SourceStatus(Reply, frozen=True, kw_only=True):
     name: str
     state: str
     last_success_at: str | None = None
 
 
-class Blocked(Reply, kw_only=True):
+class Blocked(Reply, frozen=True, kw_only=True):
     what: str
     reason: str
     since: str
 
 
-class WatcherStatus(Reply, kw_only=True):
+class WatcherStatus(Reply, frozen=True, kw_only=True):
     overflows: int = 0
     watches: int = 0
     mode: Literal["inotify", "polling"] = "inotify"
 
 
-class Throughput(Reply, kw_only=True):
+class Throughput(Reply, frozen=True, kw_only=True):
     """Totals since the daemon started; a dashboard makes rates of them."""
 
     uploaded: int = 0
@@ -88,7 +88,7 @@ class Throughput(Reply, kw_only=True):
     inspected: int = 0
 
 
-class Status(Reply, kw_only=True):
+class Status(Reply, frozen=True, kw_only=True):
     version: str
     uptime_s: float
     services: list[ServiceStatus]
@@ -110,7 +110,7 @@ class Status(Reply, kw_only=True):
 # --- activity -------------------------------------------------------------------------------------
 
 
-class ActivityItem(Reply, kw_only=True):
+class ActivityItem(Reply, frozen=True, kw_only=True):
     id: int
     at: str
     kind: str
@@ -120,7 +120,7 @@ class ActivityItem(Reply, kw_only=True):
     data: dict[str, Any] = {}
 
 
-class ActivityPage(Reply, kw_only=True):
+class ActivityPage(Reply, frozen=True, kw_only=True):
     items: list[ActivityItem]
     last_id: int
 
@@ -130,23 +130,23 @@ class ActivityPage(Reply, kw_only=True):
 SyncState = Literal["queued", "running", "done", "partial", "failed", "refused", "cancelled"]
 
 
-class SyncRequest(Request, kw_only=True):
+class SyncRequest(Request, frozen=True, kw_only=True):
     batch_filter: list[str] = []
     dry_run: bool = False
     db_only: bool = False
     images_only: bool = False
 
 
-class JobAccepted(Reply, kw_only=True):
+class JobAccepted(Reply, frozen=True, kw_only=True):
     job_id: str
 
 
-class PathReason(Reply, kw_only=True):
+class PathReason(Reply, frozen=True, kw_only=True):
     path: str
     reason: str
 
 
-class SyncAction(Reply, kw_only=True):
+class SyncAction(Reply, frozen=True, kw_only=True):
     action: Literal["upload", "remove", "record"]
     scene_id: str
     version_type: str
@@ -154,7 +154,7 @@ class SyncAction(Reply, kw_only=True):
     key: str | None = None
 
 
-class SyncReport(Reply, kw_only=True):
+class SyncReport(Reply, frozen=True, kw_only=True):
     job_id: str | None = None
     state: SyncState
     dry_run: bool = False
@@ -180,7 +180,7 @@ class SyncReport(Reply, kw_only=True):
 # --- batches and scenes ---------------------------------------------------------------------------
 
 
-class Batch(Reply, kw_only=True):
+class Batch(Reply, frozen=True, kw_only=True):
     name: str
     is_public: bool
     source_directory: str | None
@@ -191,19 +191,19 @@ class Batch(Reply, kw_only=True):
     last_synced_at: str | None
 
 
-class BatchPage(Reply, kw_only=True):
+class BatchPage(Reply, frozen=True, kw_only=True):
     items: list[Batch]
     next_cursor: str | None = None
 
 
-class BatchPatch(Request, kw_only=True):
+class BatchPatch(Request, frozen=True, kw_only=True):
     """Both fields are optional; an absent one stays as it is, `source_directory: null` means best stage."""
 
     is_public: bool | msgspec.UnsetType = msgspec.UNSET
-    source_directory: str | None | msgspec.UnsetType = msgspec.UNSET
+    source_directory: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
-class Version(Reply, kw_only=True):
+class Version(Reply, frozen=True, kw_only=True):
     version_id: int
     version_type: str
     local_path: str
@@ -221,7 +221,7 @@ class Version(Reply, kw_only=True):
     failure: str | None = None
 
 
-class Scene(Reply, kw_only=True):
+class Scene(Reply, frozen=True, kw_only=True):
     scene_id: str
     batch_name: str
     base_filename: str
@@ -230,7 +230,7 @@ class Scene(Reply, kw_only=True):
     versions: list[Version]
 
 
-class ScenePage(Reply, kw_only=True):
+class ScenePage(Reply, frozen=True, kw_only=True):
     items: list[Scene]
     next_cursor: str | None = None
 
@@ -238,7 +238,7 @@ class ScenePage(Reply, kw_only=True):
 # --- pull, similar, verify ------------------------------------------------------------------------
 
 
-class PullRequest(Request, kw_only=True):
+class PullRequest(Request, frozen=True, kw_only=True):
     """`scene_ids` or `batch`; `to` is an absolute folder."""
 
     scene_ids: list[str] | None = None
@@ -246,28 +246,28 @@ class PullRequest(Request, kw_only=True):
     to: Annotated[str, Meta(min_length=1)]
 
 
-class PulledFile(Reply, kw_only=True):
+class PulledFile(Reply, frozen=True, kw_only=True):
     scene_id: str
     path: str
     sha256: str
 
 
-class SceneReason(Reply, kw_only=True):
+class SceneReason(Reply, frozen=True, kw_only=True):
     scene_id: str
     reason: str
 
 
-class PullReport(Reply, kw_only=True):
+class PullReport(Reply, frozen=True, kw_only=True):
     pulled: int
     files: list[PulledFile]
     failed: list[SceneReason] = []
 
 
-class SimilarRequest(Request, kw_only=True):
+class SimilarRequest(Request, frozen=True, kw_only=True):
     scene_id: str
 
 
-class SimilarItem(Reply, kw_only=True):
+class SimilarItem(Reply, frozen=True, kw_only=True):
     scene_id: str
     version_id: int
     distance: int
@@ -275,11 +275,11 @@ class SimilarItem(Reply, kw_only=True):
     url: str | None
 
 
-class SimilarPage(Reply, kw_only=True):
+class SimilarPage(Reply, frozen=True, kw_only=True):
     items: list[SimilarItem]
 
 
-class VerifyRequest(Request, kw_only=True):
+class VerifyRequest(Request, frozen=True, kw_only=True):
     """`sample` is the percentage of objects to look at, 100 for all; `deep` reads every byte of them."""
 
     sample: Annotated[float, Meta(gt=0, le=100)] = 100
@@ -287,13 +287,13 @@ class VerifyRequest(Request, kw_only=True):
     repair: bool = False
 
 
-class WrongObject(Reply, kw_only=True):
+class WrongObject(Reply, frozen=True, kw_only=True):
     key: str
     expected: str
     found: str
 
 
-class VerifyReport(Reply, kw_only=True):
+class VerifyReport(Reply, frozen=True, kw_only=True):
     checked: int
     ok: int
     missing: list[str] = []
@@ -306,7 +306,7 @@ class VerifyReport(Reply, kw_only=True):
 # --- guards and jobs ------------------------------------------------------------------------------
 
 
-class Guard(Reply, kw_only=True):
+class Guard(Reply, frozen=True, kw_only=True):
     id: str
     kind: str
     reason: str
@@ -317,17 +317,17 @@ class Guard(Reply, kw_only=True):
     """How many were live when the guard was raised, so that a person sees 214 of 1,902."""
 
 
-class GuardPage(Reply, kw_only=True):
+class GuardPage(Reply, frozen=True, kw_only=True):
     items: list[Guard]
 
 
-class GuardApproved(Reply, kw_only=True):
+class GuardApproved(Reply, frozen=True, kw_only=True):
     id: str
     job_id: str
     count: int
 
 
-class Progress(Reply, kw_only=True):
+class Progress(Reply, frozen=True, kw_only=True):
     done: int = 0
     total: int = 0
 
@@ -335,7 +335,7 @@ class Progress(Reply, kw_only=True):
 JobState = Literal["queued", "running", "done", "partial", "failed", "refused", "cancelled", "waiting"]
 
 
-class Job(Reply, kw_only=True):
+class Job(Reply, frozen=True, kw_only=True):
     id: str
     kind: str
     subject: str
@@ -348,25 +348,29 @@ class Job(Reply, kw_only=True):
     updated_at: str | None = None
 
 
-class JobPage(Reply, kw_only=True):
+class JobPage(Reply, frozen=True, kw_only=True):
     items: list[Job]
     next_cursor: str | None = None
+
+
+class RetriedJobs(Reply, frozen=True, kw_only=True):
+    retried: int
 
 
 # --- service control ------------------------------------------------------------------------------
 
 
-class ServiceRequest(Request, kw_only=True):
+class ServiceRequest(Request, frozen=True, kw_only=True):
     """Without `service`, all services but `control`."""
 
     service: str | None = None
 
 
-class ServicesReply(Reply, kw_only=True):
+class ServicesReply(Reply, frozen=True, kw_only=True):
     services: list[ServiceStatus]
 
 
-class ReloadReply(Reply, kw_only=True):
+class ReloadReply(Reply, frozen=True, kw_only=True):
     """Dotted names of the settings that now apply, and of those that wait for a restart."""
 
     applied: list[str]
@@ -374,12 +378,12 @@ class ReloadReply(Reply, kw_only=True):
     warnings: list[str] = []
 
 
-class ConfigReply(Reply, kw_only=True):
+class ConfigReply(Reply, frozen=True, kw_only=True):
     """The settings in force, secrets as "***"."""
 
     path: str | None
     settings: dict[str, dict[str, Any]]
 
 
-class Health(Reply, kw_only=True):
+class Health(Reply, frozen=True, kw_only=True):
     status: str
