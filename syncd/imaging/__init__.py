@@ -1,0 +1,1 @@
+"""Everything that decodes or hashes a photo, in worker processes without secrets."""
