@@ -299,8 +299,11 @@ class Catalogue:
 
 
 async def _connect(connector: Callable[[], Any]) -> aiosqlite.Connection:
-    with CancelScope(shield=True):  # a connection that nobody waits for any more would never be closed
-        db = await aiosqlite.Connection(connector, iter_chunk_size=256)
+    """`connector` runs in a thread; shielded, for a connection that nobody waits for would stay open."""
+    with CancelScope(shield=True):
+        connection = await anyio.to_thread.run_sync(connector)
+        db = aiosqlite.Connection(lambda: connection, iter_chunk_size=256)
+        await db
     return db
 
 
