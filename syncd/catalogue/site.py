@@ -10,7 +10,7 @@ import aiosqlite
 
 from syncd.model import BatchSettings, FileStat, KnownVersion, PhotoFacts, SeenFile
 
-Row = tuple[Any, ...]
+Row = Any
 
 NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 
@@ -47,6 +47,8 @@ class SceneRecord:
     set_current: bool
     current: str | None
     capture_date: str | None
+    loose: tuple[str, str] | None = None
+    """(storage_id, key) of the upload that follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,15 @@ class ConfirmedUpload:
     sha256: str
     size_bytes: int
     etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedObject:
+    """An object that storage has confirmed to be gone."""
+
+    version_id: int
+    key: str
+    storage_id: str
 
 
 _VERSION_COLUMNS = """
@@ -170,6 +181,7 @@ async def record_scenes(db: aiosqlite.Connection, scenes: Sequence[SceneRecord])
         "UPDATE scenes SET capture_date = ? WHERE scene_id = ? AND capture_date IS NOT ?",
         [(scene.capture_date, scene.scene_id, scene.capture_date) for scene in scenes],
     )
+    await note_loose(db, [scene.loose for scene in scenes if scene.loose is not None])
     return ids
 
 
@@ -202,8 +214,30 @@ async def _insert_versions(
     return ids
 
 
+async def note_loose(db: aiosqlite.Connection, objects: Iterable[tuple[str, str]]) -> None:
+    """Storage may hold objects under these (storage_id, key) that no live version vouches for."""
+    await db.executemany("INSERT OR IGNORE INTO loose_objects (storage_id, key) VALUES (?, ?)", objects)
+
+
+async def settle_loose(db: aiosqlite.Connection, objects: Iterable[tuple[str, str]]) -> None:
+    """These (storage_id, key) are settled: a live version vouches for the object, or it is gone."""
+    await db.executemany("DELETE FROM loose_objects WHERE storage_id = ? AND key = ?", objects)
+
+
+async def load_loose(db: aiosqlite.Connection, storage_id: str) -> list[str]:
+    """Keys of this storage that are not settled."""
+    rows = await db.execute_fetchall("SELECT key FROM loose_objects WHERE storage_id = ?", (storage_id,))
+    return [row[0] for row in rows]
+
+
 async def confirm_uploads(db: aiosqlite.Connection, uploads: Sequence[ConfirmedUpload]) -> None:
     """Moves the scene's `r2_key` to the version whose object storage has confirmed."""
+    await db.executemany(
+        "INSERT OR IGNORE INTO loose_objects (storage_id, key)"
+        " SELECT storage_id, r2_key FROM image_versions"
+        " WHERE scene_id = ? AND r2_key IS NOT NULL AND storage_id = ? AND r2_key <> ?",
+        [(upload.scene_id, upload.storage_id, upload.key) for upload in uploads],
+    )
     await db.executemany(
         "UPDATE image_versions SET r2_key = NULL WHERE scene_id = ? AND r2_key IS NOT NULL",
         [(upload.scene_id,) for upload in uploads],
@@ -213,21 +247,16 @@ async def confirm_uploads(db: aiosqlite.Connection, uploads: Sequence[ConfirmedU
         f" object_etag = ?, synced_at = {NOW} WHERE version_id = ?",
         [(u.key, u.storage_id, u.sha256, u.size_bytes, u.etag, u.version_id) for u in uploads],
     )
+    await settle_loose(db, [(upload.storage_id, upload.key) for upload in uploads])
 
 
-async def confirm_removals(db: aiosqlite.Connection, version_ids: Iterable[int]) -> None:
+async def confirm_removals(db: aiosqlite.Connection, removed: Sequence[RemovedObject]) -> None:
     """These versions are no longer live: storage has confirmed that their objects are gone."""
     await db.executemany(
-        "UPDATE image_versions SET r2_key = NULL WHERE version_id = ?", [(id_,) for id_ in version_ids]
+        "UPDATE image_versions SET r2_key = NULL WHERE version_id = ? AND r2_key = ?",
+        [(item.version_id, item.key) for item in removed],
     )
-
-
-async def clear_current(db: aiosqlite.Connection, scene_ids: Iterable[str]) -> None:
-    """These scenes have no current version."""
-    await db.executemany(
-        "UPDATE image_versions SET is_current = 0 WHERE scene_id = ? AND is_current = 1",
-        [(scene_id,) for scene_id in scene_ids],
-    )
+    await settle_loose(db, [(item.storage_id, item.key) for item in removed])
 
 
 async def mark_gone(db: aiosqlite.Connection, gone: Iterable[int], back: Iterable[int]) -> None:
@@ -262,6 +291,7 @@ class LiveObject:
     object_etag: str
     local_path: str
     source_sha256: str
+    source_size_bytes: int
     md5: str
     content_type: str
     needs_rendering: bool
@@ -284,7 +314,7 @@ async def load_live(
         parameters.append(batch)
     rows = await db.execute_fetchall(
         "SELECT v.version_id, v.scene_id, s.batch_name, v.r2_key, v.object_sha256, v.object_size_bytes,"
-        " v.object_etag, v.local_path, v.sha256, v.md5, v.content_type, v.needs_rendering"
+        " v.object_etag, v.local_path, v.sha256, v.size_bytes, v.md5, v.content_type, v.needs_rendering"
         f" FROM image_versions v JOIN scenes s USING (scene_id) WHERE {' AND '.join(conditions)}"
         " ORDER BY v.r2_key",
         parameters,

@@ -68,6 +68,8 @@ class ScenePlan:
 
     scene_id: str
     base_filename: str
+    candidates: tuple[Candidate, ...] = ()
+    """Every file of the scene that is there."""
     records: tuple[Candidate, ...] = ()
     current: Candidate | None = None
     upload_key: str | None = None
@@ -295,6 +297,7 @@ def _plan_scene(facts: _SceneFacts, settings: BatchSettings, rules: SiteRules) -
     plan = ScenePlan(
         facts.scene_id,
         facts.base,
+        facts.candidates,
         records=() if rules.images_only else tuple(c for c in facts.candidates if not c.unchanged),
         is_new=facts.is_new and not rules.images_only,
     )

@@ -1,0 +1,105 @@
+"""A sync as it goes and what it came to: one object that the run fills in and everybody else reads."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from syncd.errors import ExitCode, SyncdError
+from syncd.model import Action, SkippedFile
+
+
+@dataclass(frozen=True, slots=True)
+class SyncOptions:
+    """What was asked for. `batches` None means all of them; `look_again` are relative paths to read anew
+    though nothing about them changed."""
+
+    batches: frozenset[str] | None = None
+    dry_run: bool = False
+    db_only: bool = False
+    images_only: bool = False
+    look_again: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class SyncRun:
+    """Counts, failures and actions of one sync, in the words of the contract."""
+
+    options: SyncOptions = SyncOptions()
+    job_id: str | None = None
+    state: str = "running"
+    scanned: int = 0
+    scenes: int = 0
+    versions: int = 0
+    uploaded: int = 0
+    removed: int = 0
+    recorded: int = 0
+    unchanged: int = 0
+    bytes: int = 0
+    ignored: int = 0
+    failed: list[SkippedFile] = field(default_factory=list)
+    skipped: list[SkippedFile] = field(default_factory=list)
+    actions: list[Action] = field(default_factory=list)
+    error: SyncdError | None = None
+    guard_id: str | None = None
+    total: int = 0
+    done_steps: int = 0
+    again_s: dict[str, float] = field(default_factory=dict)
+    """Batches to look at again, and in how many seconds: files still being written."""
+    started: float = field(default_factory=time.monotonic)
+    duration_s: float = 0.0
+
+    def fail(self, path: str, reason: str) -> None:
+        self.failed.append(SkippedFile(path, reason))
+
+    def look_again_in(self, batch_name: str, wait_s: float) -> None:
+        self.again_s[batch_name] = min(wait_s, self.again_s.get(batch_name, wait_s))
+
+    def finish(self) -> None:
+        """Sets the final state from what happened."""
+        self.duration_s = time.monotonic() - self.started
+        if self.error is not None:
+            self.state = "failed"
+        elif self.guard_id is not None:
+            self.state = "refused"
+        elif self.failed:
+            self.state = "partial"
+        else:
+            self.state = "done"
+
+    @property
+    def exit_code(self) -> ExitCode:
+        return {
+            "done": ExitCode.DONE,
+            "partial": ExitCode.PARTIAL,
+            "refused": ExitCode.GUARDED,
+        }.get(self.state, ExitCode.FAILED)
+
+    @property
+    def did_something(self) -> bool:
+        return bool(self.uploaded or self.removed or self.recorded or self.error or self.guard_id)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON shape `sync` of the contract."""
+        return {
+            "job_id": self.job_id,
+            "state": self.state,
+            "dry_run": self.options.dry_run,
+            "scanned": self.scanned,
+            "scenes": self.scenes,
+            "versions": self.versions,
+            "uploaded": self.uploaded,
+            "removed": self.removed,
+            "unchanged": self.unchanged,
+            "bytes": self.bytes,
+            "duration_s": round(self.duration_s or time.monotonic() - self.started, 3),
+            "failed": [item._asdict() for item in self.failed],
+            "skipped": [item._asdict() for item in self.skipped],
+            "ignored": self.ignored,
+            "actions": [action._asdict() for action in self.actions],
+            "error": str(self.error) if self.error else None,
+            "guard_id": self.guard_id,
+            "total": self.total,
+            "done_steps": self.done_steps,
+        }

@@ -1,0 +1,455 @@
+"""The site: local batches become objects in public storage. Read from top to bottom: look, plan, do.
+
+Everything is level-triggered: `Site.sync` compares what is there with what the catalogue knows and makes
+up the difference, so it may be called at any time, for any batches, and twice does no harm.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self, TypeVar
+
+import aiosqlite
+import anyio
+import anyio.to_thread
+
+from syncd.catalogue import guards, jobs
+from syncd.catalogue import site as queries
+from syncd.catalogue.database import Catalogue
+from syncd.catalogue.uploads import CatalogueUploads
+from syncd.config import Config
+from syncd.errors import AuthRejected, Refused, Transient
+from syncd.flows.batching import Coalescer, Turns
+from syncd.flows.removal_guard import RemovalGuard, Verdict, removal_limit, removal_reason
+from syncd.flows.report import SyncOptions, SyncRun
+from syncd.flows.scene_work import SceneWork
+from syncd.flows.site_plan import BatchKnowledge, BatchPlan, SiteRules, actions_of, plan_batch
+from syncd.imaging.pool import ImagingPool
+from syncd.model import Action, BatchListing, BatchSettings, SkippedFile
+from syncd.sinks import open_sink, storage_id_of
+from syncd.sinks.sink import Sink
+from syncd.watchers.listing import list_batches, list_tree
+from syncd.watchers.roots import check_root
+
+Emit = Callable[[str, str, str], None]
+T = TypeVar("T")
+
+REMOVALS = "removals"
+"""The kind of guard that holds back removals which nobody asked for."""
+
+
+class RootBlocked(Transient):
+    """The images folder is not as it should be; nothing may be concluded from what is not there."""
+
+
+@dataclass(slots=True)
+class _Writer:
+    """One coalescing queue for each kind of record that scene work makes."""
+
+    scenes: Coalescer[queries.SceneRecord, dict[str, int]]
+    uploads: Coalescer[queries.ConfirmedUpload, None]
+    removals: Coalescer[queries.RemovedObject, None]
+    loose: Coalescer[tuple[str, str], None]
+
+    @classmethod
+    def on(cls, catalogue: Catalogue) -> Self:
+        async def scenes(items: list[queries.SceneRecord]) -> list[dict[str, int]]:
+            async def write(db: aiosqlite.Connection) -> dict[str, int]:
+                return await queries.record_scenes(db, items)
+
+            ids = await catalogue.write(write)
+            return [ids] * len(items)
+
+        def quiet(query: Callable[[aiosqlite.Connection, list[T]], object]) -> Coalescer[T, None]:
+            async def apply(items: list[T]) -> list[None]:
+                async def write(db: aiosqlite.Connection) -> None:
+                    await query(db, items)  # type: ignore[misc]
+
+                await catalogue.write(write)
+                return [None] * len(items)
+
+            return Coalescer(apply)
+
+        return cls(
+            Coalescer(scenes),
+            quiet(queries.confirm_uploads),
+            quiet(queries.confirm_removals),
+            quiet(queries.note_loose),
+        )
+
+
+class Site:
+    """Everything a sync needs, opened once: `async with Site(config, catalogue, pool) as site`.
+
+    Storage is opened when it is first needed, so that a run with nothing to do stays cheap.
+    """
+
+    def __init__(
+        self, config: Config, catalogue: Catalogue, pool: ImagingPool, emit: Emit | None = None
+    ) -> None:
+        self.config = config
+        self.catalogue = catalogue
+        self.pool = pool
+        self.guard = RemovalGuard()
+        self.turns = Turns()
+        self.in_flight: set[str] = set()
+        self._emit: Emit = emit or (lambda kind, subject, message: None)
+        self._writer = _Writer.on(catalogue)
+        self._taken: dict[str, tuple[str, str]] = {}
+        self._stack = AsyncExitStack()
+        self._sinks: dict[str, Sink] = {}
+        self._opening = anyio.Lock()
+        self._has_seen_all = False
+
+    async def __aenter__(self) -> Self:
+        await self._stack.__aenter__()
+        self.staging_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await self.forget_cache()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        with anyio.CancelScope(shield=True):
+            await self._stack.__aexit__(None, None, None)
+
+    @property
+    def staging_dir(self) -> Path:
+        return self.config.daemon.state_dir / "staging"
+
+    @property
+    def storage_id(self) -> str:
+        return storage_id_of(self.config.storage)
+
+    async def forget_cache(self) -> None:
+        """Reads again who holds which scene id; needed after somebody else changed the catalogue."""
+        async with self.catalogue.reader() as db:
+            self._taken = await queries.load_scene_owners(db)
+
+    async def sink(self) -> Sink:
+        """The storage of the present configuration, opened once and kept."""
+        async with self._opening:
+            storage_id = self.storage_id
+            if storage_id not in self._sinks:
+                sink = open_sink(self.config.storage, CatalogueUploads(self.catalogue))
+                self._sinks[storage_id] = await self._stack.enter_async_context(sink)
+                await self._sinks[storage_id].abort_unfinished()
+            return self._sinks[storage_id]
+
+    # --- one sync -----------------------------------------------------------------------------------
+
+    async def sync(self, run: SyncRun) -> SyncRun:
+        """Looks at the batches of `run.options`, plans, and does it (or, in a dry run, only says it).
+
+        Failures of single photos are in `run.failed`; what stops the whole run is in `run.error`. Only
+        Fatal is raised. The run's state is final afterwards.
+        """
+        try:
+            names = await self._names(run.options)
+            async with self.turns.hold(names) as release:
+                await self._sync(run, names, release)
+        except (Transient, AuthRejected, Refused) as error:
+            run.error = error
+        run.finish()
+        return run
+
+    async def _names(self, options: SyncOptions) -> frozenset[str]:
+        """The batches to look at: those on disk and those known, or those asked for."""
+        root = self.config.batches.images_dir
+        async with self.catalogue.reader() as db:
+            known = await queries.load_batches(db)
+        reason = await anyio.to_thread.run_sync(check_root, root, known.keys())
+        if reason is not None:
+            raise RootBlocked(reason, hint="nothing was changed; the sync goes on when the folder is back")
+        on_disk = await anyio.to_thread.run_sync(list_batches, root)
+        every = frozenset(on_disk) | known.keys()
+        if options.batches is None:
+            return every
+        unknown = sorted(options.batches - every)
+        if unknown:
+            raise Refused(f"there is no batch {unknown[0]!r} in {root}", hint=_nearest(unknown[0], every))
+        return options.batches
+
+    async def _sync(self, run: SyncRun, names: frozenset[str], release: Callable[[str], None]) -> None:
+        plans = await self._plan(run, names)
+        for plan in plans:
+            _count(run, plan)
+        verdict = await self._guarded(run, plans)
+        held = frozenset(action.key for action in verdict.held if action.key is not None)
+        actions = [a for plan in plans for a in actions_of(plan) if a.action != "remove" or a.key not in held]
+        run.total = len(actions)
+        if run.options.dry_run:
+            run.actions = actions
+            run.failed.extend(failure for plan in plans for failure in plan.failed)
+            return
+        if run.options.batches is None and not run.options.db_only:
+            await self._settle_loose(run, plans)
+        for plan in plans:
+            if plan.is_empty:
+                release(plan.batch_name)
+        await self._do(run, plans, held, release, needs_storage=any(a.action != "record" for a in actions))
+        self.guard.removed(len(verdict.unasked.intersection(run.actions)))
+        run.failed.extend(failure for plan in plans for failure in plan.failed)
+        await self._close_run(run, plans)
+
+    # --- look and plan ------------------------------------------------------------------------------
+
+    def rules(self, options: SyncOptions) -> SiteRules:
+        batches = self.config.batches
+        return SiteRules(
+            stages=batches.stages,
+            suffixes=batches.suffixes,
+            prefix=self.config.storage.prefix,
+            storage_id=self.storage_id,
+            withdraw_missing=batches.on_missing == "withdraw",
+            db_only=options.db_only,
+            images_only=options.images_only,
+        )
+
+    async def _plan(self, run: SyncRun, names: frozenset[str]) -> list[BatchPlan]:
+        settings = self.config.batches
+        listings = await anyio.to_thread.run_sync(
+            list_tree, settings.images_dir, settings.stages, settings.settle_seconds, names
+        )
+        for name, listing in listings.items():
+            if listing.unsettled_s is not None:
+                run.look_again_in(name, listing.unsettled_s)
+        async with self.catalogue.reader() as db:
+            rows = await queries.load_rows(db, names)
+        return await anyio.to_thread.run_sync(self._plan_all, run.options, listings, rows)
+
+    def _plan_all(
+        self,
+        options: SyncOptions,
+        listings: Mapping[str, BatchListing],
+        rows: tuple[list[queries.Row], list[queries.Row], list[queries.Row]],
+    ) -> list[BatchPlan]:
+        """In a thread: there may be many files. A dry run leaves no trace in what is remembered."""
+        known = queries.assemble(rows)
+        rules = self.rules(options)
+        taken = dict(self._taken) if options.dry_run else self._taken
+        plans = []
+        for name in sorted(listings):
+            batch = known.get(name)
+            if batch is None and not listings[name].files:
+                batch_plan = BatchPlan(name, skipped=listings[name].skipped, ignored=listings[name].ignored)
+                plans.append(batch_plan)
+                continue
+            fresh = BatchSettings(name, self.config.batches.default_public, None)
+            knowledge = BatchKnowledge(
+                batch.settings if batch else fresh,
+                tuple(batch.versions) if batch else (),
+                batch.scene_ids if batch else {},
+                is_new=batch is None,
+            )
+            plan = plan_batch(
+                listings[name],
+                knowledge,
+                rules,
+                taken,
+                same_content=_same_content(listings[name], knowledge) if options.dry_run else frozenset(),
+                look_again=options.look_again,
+            )
+            taken.update((s.scene_id, (name, s.base_filename)) for s in plan.scenes if s.is_new)
+            plans.append(plan)
+        return plans
+
+    async def _guarded(self, run: SyncRun, plans: Sequence[BatchPlan]) -> Verdict:
+        """Lets unasked removals through or holds them back, and keeps the guard's row as it should be."""
+        called_for = {plan.batch_name: _unasked(plan) for plan in plans if plan.error is None}
+        async with self.catalogue.reader() as db:
+            live = await queries.count_live(db)
+            approved = await guards.approved_actions(db, REMOVALS)
+            is_open = any(guard.kind == REMOVALS for guard in await guards.listed(db))
+        limit = removal_limit(self.config.guard.max_delete, self.config.guard.max_delete_percent, live)
+        guard = RemovalGuard() if run.options.dry_run else self.guard
+        verdict = guard.check(called_for, limit=limit, approved=approved)
+        if run.options.dry_run:
+            if verdict.held:
+                run.skipped.append(SkippedFile(str(self.config.batches.images_dir), verdict.reason))
+            return verdict
+        waiting = guard.held
+        if waiting:
+            reason = removal_reason(len(waiting), limit)
+            row = await self.catalogue.write(
+                lambda db: guards.raise_guard(db, REMOVALS, reason, waiting, live)
+            )
+            if verdict.held:
+                run.guard_id = row.id
+                self._emit("guard", row.id, reason)
+        elif is_open and (run.options.batches is None or self._has_seen_all):
+            await self.catalogue.write(lambda db: guards.gone(db, kind=REMOVALS, state="open"))
+        self._has_seen_all = self._has_seen_all or run.options.batches is None
+        return verdict
+
+    # --- do -----------------------------------------------------------------------------------------
+
+    async def _do(
+        self,
+        run: SyncRun,
+        plans: Sequence[BatchPlan],
+        held: frozenset[str],
+        release: Callable[[str], None],
+        *,
+        needs_storage: bool,
+    ) -> None:
+        new = [plan.batch_name for plan in plans if plan.is_new]
+        if new:
+            is_public = self.config.batches.default_public
+            await self.catalogue.write(lambda db: queries.add_batches(db, new, is_public))
+        work = [plan for plan in plans if plan.scenes]
+        if not work:
+            return
+        async with anyio.create_task_group() as tasks:
+            if any(scene.records for plan in work for scene in plan.scenes):
+                tasks.start_soon(self.pool.start)
+            storage: Sink | None = None
+            if needs_storage and not run.options.db_only:
+                try:
+                    storage = await self.sink()
+                except (Transient, AuthRejected, Refused) as error:
+                    run.error = error
+
+            def sink() -> Sink:
+                if storage is None:
+                    raise run.error if run.error else Transient("storage is not open")
+                return storage
+
+            scene_work = SceneWork(
+                run,
+                self.rules(run.options),
+                root=str(self.config.batches.images_dir),
+                pool=self.pool,
+                sink=sink,
+                writer=self._writer,
+                staging_dir=self.staging_dir,
+                emit=self._emit,
+            )
+            await self._work_through(scene_work, work, held, release)
+
+    async def _work_through(
+        self,
+        scene_work: SceneWork,
+        plans: Sequence[BatchPlan],
+        held: frozenset[str],
+        release: Callable[[str], None],
+    ) -> None:
+        """A few dozen scenes at once, batch after batch; a batch is given back with its last scene."""
+        left = {plan.batch_name: len(plan.scenes) for plan in plans}
+        queue = iter([(plan, scene) for plan in plans for scene in plan.scenes])
+
+        async def worker() -> None:
+            for plan, scene in queue:
+                keys = {scene.upload_key} if scene.upload_key else set()
+                self.in_flight |= keys
+                try:
+                    await scene_work.do(plan, scene, held)
+                finally:
+                    self.in_flight -= keys
+                left[plan.batch_name] -= 1
+                if not left[plan.batch_name] and not plan.gone and not plan.back:
+                    release(plan.batch_name)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(min(sum(left.values()), self.config.storage.concurrency * 2 + 8)):
+                tasks.start_soon(worker)
+
+    async def _close_run(self, run: SyncRun, plans: Sequence[BatchPlan]) -> None:
+        """Records what is gone, which photos fail, and that the batches were looked at."""
+        run.done_steps = run.total
+        looked_at = [plan for plan in plans if plan.error is None]
+        gone = [version_id for plan in looked_at for version_id in plan.gone]
+        back = [version_id for plan in looked_at for version_id in plan.back]
+        settled = [plan.batch_name for plan in looked_at if not plan.is_empty or run.options.batches is None]
+        folders = tuple(f"{plan.batch_name}/" for plan in looked_at)
+        root = f"{self.config.batches.images_dir}/"
+        failed = {path.removeprefix(root): reason for path, reason in run.failed}
+
+        async def write(db: aiosqlite.Connection) -> None:
+            if gone or back:
+                await queries.mark_gone(db, gone, back)
+            earlier = {job.subject: job.error for job in await jobs.photo_failures(db)}
+            cured = [path for path in earlier if path.startswith(folders) and path not in failed]
+            if cured:
+                await jobs.clear_photo_failures(db, cured)
+            for path, reason in failed.items():
+                if earlier.get(path) != reason or path in run.options.look_again:
+                    await jobs.note_photo_failure(db, path, reason)
+            if run.error is None:
+                await queries.note_synced(db, settled)
+                if run.options.batches is None:
+                    # What a person approved is done now; the same things vanishing again are a new case.
+                    await guards.gone(db, kind=REMOVALS, state="approved")
+
+        await self.catalogue.write(write)
+
+    async def _settle_loose(self, run: SyncRun, plans: Sequence[BatchPlan]) -> None:
+        """Removes objects that a killed or failed upload may have left. Only while this run has the turn of
+        every batch: then nobody else is uploading."""
+        async with self.catalogue.reader() as db:
+            loose = await queries.load_loose(db, self.storage_id)
+            unvouched = [key for key in loose if not await queries.is_referenced(db, key, self.storage_id)]
+        if not loose:
+            return
+        waiting = {scene.upload_key for plan in plans for scene in plan.scenes}
+        done = [key for key in loose if key not in unvouched]
+        try:
+            for key in unvouched:
+                if key not in waiting:
+                    await (await self.sink()).delete(key)
+                    done.append(key)
+        except (Transient, AuthRejected, Refused) as error:
+            run.error = error
+        settled = [(self.storage_id, key) for key in done]
+        await self.catalogue.write(lambda db: queries.settle_loose(db, settled))
+
+
+def _count(run: SyncRun, plan: BatchPlan) -> None:
+    run.scanned += plan.scanned
+    run.scenes += plan.scene_count
+    run.versions += plan.version_count
+    run.unchanged += plan.unchanged
+    run.ignored += plan.ignored
+    run.skipped.extend(plan.skipped)
+
+
+def _unasked(plan: BatchPlan) -> list[Action]:
+    return [
+        Action("remove", scene.scene_id, removal.version.stage, removal.version.local_path, removal.key)
+        for scene in plan.scenes
+        for removal in scene.removals
+        if not removal.asked
+    ]
+
+
+def _same_content(listing: BatchListing, knowledge: BatchKnowledge) -> frozenset[str]:
+    """Known files that were touched and still hold the same bytes: a dry run has to read them to foresee
+    that nothing will be done."""
+    known = {v.relative_path: v for v in knowledge.versions if not v.superseded}
+    same = set()
+    for seen in listing.files:
+        version = known.get(seen.relative_path)
+        if version is None or (version.stat == seen.stat and version.local_path == seen.local_path):
+            continue
+        if version.stat.size_bytes == seen.stat.size_bytes and _sha256(seen.local_path) == version.sha256:
+            same.add(seen.relative_path)
+    return frozenset(same)
+
+
+def _sha256(path: str) -> str | None:
+    try:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        with os.fdopen(os.open(path, flags), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _nearest(name: str, names: Collection[str]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0)
+    return f"did you mean {close[0]!r}?" if close else "there are no batches yet"

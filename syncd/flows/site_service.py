@@ -1,0 +1,202 @@
+"""The service `site`: takes hints, lets them gather, and syncs the batches that they name."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import aiosqlite
+import anyio
+
+from syncd.catalogue import log
+from syncd.errors import AuthRejected, Fatal, SyncdError
+from syncd.flows.report import SyncOptions, SyncRun
+from syncd.flows.site import RootBlocked, Site
+from syncd.supervisor import ServiceHandle
+
+_CATALOGUE_LOOK_S = 1.0
+"""How often somebody else's edits of the catalogue are looked for."""
+_ROOT_LOOK_S = 5.0
+_LONGEST_BACK_OFF_S = 30.0
+_RUNS_AT_ONCE = 4
+
+
+class Inbox:
+    """Which batches are to be looked at, and when. None stands for all of them."""
+
+    def __init__(self, clock: Callable[[], float] = anyio.current_time) -> None:
+        self._due: dict[str | None, float] = {}
+        self._clock = clock
+        self._wake = anyio.Event()
+
+    def __len__(self) -> int:
+        return len(self._due)
+
+    def put(self, batch_name: str | None, wait_s: float = 0.0) -> None:
+        """Asks for a look in `wait_s` seconds; an earlier request for the same stands."""
+        due = self._clock() + wait_s
+        self._due[batch_name] = min(due, self._due.get(batch_name, due))
+        self._wake.set()
+
+    def take(self) -> frozenset[str] | bool | None:
+        """The batches that are due, None for all of them, False for none."""
+        now = self._clock()
+        due = [name for name, at in self._due.items() if at <= now]
+        if not due:
+            return False
+        if None in due:
+            self._due = {name: at for name, at in self._due.items() if at > now}
+            return None
+        for name in due:
+            del self._due[name]
+        return frozenset(name for name in due if name is not None)
+
+    async def wait(self) -> None:
+        """Returns when something is due, or may be."""
+        self._wake = anyio.Event()
+        wait_s = min(self._due.values(), default=float("inf")) - self._clock()
+        if wait_s > 0:
+            with anyio.move_on_after(wait_s):
+                await self._wake.wait()
+
+
+class SiteService:
+    """Runs syncs, several at once as long as they are about different batches."""
+
+    name = "site"
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.running: list[SyncRun] = []
+        self.last: SyncRun | None = None
+        self.totals = {"uploaded": 0, "uploaded_bytes": 0}
+        self.last_success_at: float | None = None
+        self._inbox: Inbox | None = None
+        self._limiter = anyio.Semaphore(_RUNS_AT_ONCE)
+        self._failures = 0
+        self._handle: ServiceHandle | None = None
+
+    def hint(self, batch_name: str | None, wait_s: float = 0.0) -> None:
+        """Look at this batch (None: at all of them), in `wait_s` seconds or sooner."""
+        if self._inbox is None:
+            self._inbox = Inbox()
+        self._inbox.put(batch_name, wait_s)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.running and not self._inbox
+
+    @property
+    def waiting(self) -> int:
+        """Steps foreseen and not done, and batches that were not looked at yet."""
+        return len(self._inbox or ()) + sum(max(0, run.total - run.done_steps) for run in self.running)
+
+    async def run(self, handle: ServiceHandle) -> None:
+        self._handle = handle
+        self.hint(None)
+        inbox = self._inbox
+        assert inbox is not None
+        handle.ready()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._watch_catalogue)
+            while True:
+                await inbox.wait()
+                due = inbox.take()
+                if not isinstance(due, bool):
+                    await self._limiter.acquire()
+                    tasks.start_soon(self._one, due)
+
+    async def _watch_catalogue(self) -> None:
+        """A person's edit with sqlite3 takes effect like one through the API."""
+        seen = await self.site.catalogue.external_changes()
+        while True:
+            await anyio.sleep(_CATALOGUE_LOOK_S)
+            now = await self.site.catalogue.external_changes()
+            if now != seen:
+                seen = now
+                await self.site.forget_cache()
+                self.hint(None)
+
+    async def _one(self, batches: frozenset[str] | None) -> None:
+        run = SyncRun(SyncOptions(batches=batches))
+        try:
+            await self.sync(run)
+        finally:
+            self._limiter.release()
+
+    async def sync(self, run: SyncRun, *, log_always: bool = False) -> SyncRun:
+        """One sync, whoever asked for it: logged, counted, and looked after where something is left."""
+        self.running.append(run)
+        row = None
+        try:
+            if log_always and not run.options.dry_run:
+                row = await self.site.catalogue.write(lambda db: log.start(db, job_id=run.job_id))
+            await self.site.sync(run)
+        except BaseException:
+            run.state = "cancelled"
+            raise
+        finally:
+            self.running.remove(run)
+            self.last = run if log_always or run.did_something else self.last or run
+            if row is not None and run.state == "cancelled":
+                with anyio.CancelScope(shield=True):
+                    await log_run(self.site, run, row)
+        if not run.options.dry_run:
+            if row is not None or run.did_something:
+                await log_run(self.site, run, row)
+            self._look_after(run)
+        return run
+
+    def _look_after(self, run: SyncRun) -> None:
+        self.totals["uploaded"] += run.uploaded
+        self.totals["uploaded_bytes"] += run.bytes
+        for name, wait_s in run.again_s.items():
+            self.hint(name, wait_s)
+        if run.error is None:
+            self._failures = 0
+            self.last_success_at = anyio.current_time()
+            self._say("running")
+            return
+        if isinstance(run.error, RootBlocked):
+            self._retry(run, _ROOT_LOOK_S)
+            self._say("blocked", run.error)
+            return
+        self._failures += 1
+        wait_s = min(_LONGEST_BACK_OFF_S, 2.0 ** (self._failures - 1)) * random.uniform(0.75, 1.25)
+        self._retry(run, max(wait_s, getattr(run.error, "retry_after_s", None) or 0.0))
+        self._say("needs_auth" if isinstance(run.error, AuthRejected) else "backing_off", run.error)
+
+    def _retry(self, run: SyncRun, wait_s: float) -> None:
+        if run.options.batches is None:
+            self.hint(None, wait_s)
+        for name in run.options.batches or ():
+            self.hint(name, wait_s)
+
+    def _say(self, state: str, error: SyncdError | None = None) -> None:
+        if self._handle is not None:
+            self._handle.set_state(state, str(error) if error else None)  # type: ignore[arg-type]
+        if isinstance(error, Fatal):
+            raise error
+
+
+async def log_run(site: Site, run: SyncRun, row: int | None = None) -> None:
+    """Writes the run into sync_log, into the row begun for it or a new one."""
+    counts = log.SyncCounts(
+        scenes=run.scenes,
+        versions=run.versions,
+        uploaded=run.uploaded,
+        skipped=len(run.skipped),
+        failed=len(run.failed),
+        bytes=run.bytes,
+        scanned=run.scanned,
+        removed=run.removed,
+        unchanged=run.unchanged,
+        ignored=run.ignored,
+    )
+    error = str(run.error) if run.error else None
+
+    async def write(db: aiosqlite.Connection) -> None:
+        number = row if row is not None else await log.start(db, job_id=run.job_id)
+        await log.finish(db, number, run.state, counts, error)
+
+    await site.catalogue.write(write)

@@ -1,0 +1,188 @@
+"""Compares the catalogue with storage: what is missing, what is wrong, what nobody vouches for."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import anyio
+
+from syncd.catalogue import guards
+from syncd.catalogue import site as queries
+from syncd.catalogue.site import LiveObject
+from syncd.errors import Refused
+from syncd.flows.removal_guard import judge, removal_limit
+from syncd.flows.scene_work import put_version
+from syncd.flows.site import Site
+from syncd.model import Action
+from syncd.sinks.sink import Sink, StoredObject
+
+ORPHANS = "orphans"
+"""The kind of guard that holds back the removal of objects which nobody vouches for."""
+
+OWN_FOLDERS = ("scenes/", "events/")
+"""Below the prefix, what lies in these is syncd's own; everything else in the bucket is not looked at."""
+
+Progress = Callable[[int, int], None]
+
+
+class WrongObject(NamedTuple):
+    """An object whose bytes are not those that were confirmed: SHA-256 expected and found."""
+
+    key: str
+    expected: str
+    found: str
+
+
+@dataclass(slots=True)
+class Verification:
+    """What a verification found; `ok` counts objects."""
+
+    checked: int = 0
+    ok: int = 0
+    missing: list[str] = field(default_factory=list)
+    wrong: list[WrongObject] = field(default_factory=list)
+    orphaned: list[str] = field(default_factory=list)
+    repaired: int = 0
+    guard_id: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON shape `verify` of the contract."""
+        return {
+            "checked": self.checked,
+            "ok": self.ok,
+            "missing": sorted(self.missing),
+            "wrong": [item._asdict() for item in sorted(self.wrong)],
+            "orphaned": sorted(self.orphaned),
+            "repaired": self.repaired,
+            "guard_id": self.guard_id,
+        }
+
+
+async def verify(
+    site: Site, *, sample: float = 100, deep: bool = False, repair: bool = False, progress: Progress
+) -> Verification:
+    """Looks at `sample` percent of the live objects. An object counts as right when storage names the same
+    length and ETag as when it was confirmed; where they differ, and always with `deep`, its bytes are read
+    and hashed."""
+    found = Verification()
+    sink = await site.sink()
+    listed: dict[str, StoredObject] = {}
+    for folder in OWN_FOLDERS:
+        async for stored in sink.list(site.config.storage.prefix + folder):
+            listed[stored.key] = stored
+    # Read after the listing, so that what was uploaded meanwhile is known and not taken for an orphan.
+    async with site.catalogue.reader() as db:
+        live = await queries.load_live(db, site.storage_id)
+    keys = {item.key for item in live}
+    found.orphaned = [key for key in listed if key not in keys and key not in site.in_flight]
+    if sample < 100:
+        live = random.sample(live, math.ceil(len(live) * sample / 100))
+
+    bad: list[LiveObject] = []
+    done = 0
+
+    async def check(item: LiveObject) -> None:
+        nonlocal done
+        if not await _check(sink, item, listed.get(item.key), found, deep=deep):
+            bad.append(item)
+        done += 1
+        progress(done, len(live))
+
+    await _each(live, check, site.config.storage.concurrency)
+    if repair:
+        await _repair(site, sink, bad, found)
+        await _remove_orphans(site, sink, found)
+    return found
+
+
+async def _each(items: list[LiveObject], do: Callable[[LiveObject], Any], at_once: int) -> None:
+    queue = iter(items)
+
+    async def worker() -> None:
+        for item in queue:
+            await do(item)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(min(at_once, len(items))):
+            tasks.start_soon(worker)
+
+
+async def _check(
+    sink: Sink, item: LiveObject, stored: StoredObject | None, found: Verification, *, deep: bool
+) -> bool:
+    found.checked += 1
+    stored = stored or await sink.head(item.key)
+    if stored is None:
+        found.missing.append(item.key)
+        return False
+    same = stored.etag == item.object_etag and stored.size_bytes == item.object_size_bytes
+    if deep or not same:
+        try:
+            digest = await sink.digest(item.key)
+        except Refused:
+            found.missing.append(item.key)
+            return False
+        if digest != item.object_sha256:
+            found.wrong.append(WrongObject(item.key, item.object_sha256, digest))
+            return False
+    found.ok += 1
+    return True
+
+
+async def _repair(site: Site, sink: Sink, bad: list[LiveObject], found: Verification) -> None:
+    """Uploads again from the local file, provided that it still is what was recorded."""
+    for item in bad:
+        async with site.turns.hold({item.batch_name}), site.catalogue.reader() as db:
+            if not await queries.is_referenced(db, item.key, site.storage_id):
+                continue
+        try:
+            stored, sha256 = await put_version(
+                sink,
+                site.pool,
+                site.staging_dir,
+                key=item.key,
+                path=item.local_path,
+                sha256=item.source_sha256,
+                md5=item.md5,
+                size_bytes=item.source_size_bytes,
+                content_type=item.content_type,
+                needs_rendering=item.needs_rendering,
+            )
+        except Refused:
+            continue  # still listed as missing or wrong: the local file is not what it was
+        confirmed = queries.ConfirmedUpload(
+            item.version_id, item.scene_id, item.key, site.storage_id, sha256, stored.size_bytes, stored.etag
+        )
+        await site.catalogue.write(lambda db, done=confirmed: queries.confirm_uploads(db, [done]))  # type: ignore[misc]
+        found.repaired += 1
+
+
+async def _remove_orphans(site: Site, sink: Sink, found: Verification) -> None:
+    """Removes what nobody vouches for, unless it is so much that a person should look first."""
+    actions = [Action("remove", "", "", "", key) for key in found.orphaned]
+    async with site.catalogue.reader() as db:
+        live = await queries.count_live(db)
+        approved = await guards.approved_actions(db, ORPHANS)
+    limit = removal_limit(site.config.guard.max_delete, site.config.guard.max_delete_percent, live)
+    verdict = judge(actions, (), limit=limit, recent=0, approved=approved)
+    if verdict.held:
+        reason = f"{len(actions):,} objects in storage belong to no scene; that is more than {limit:,}"
+        guard = await site.catalogue.write(
+            lambda db: guards.raise_guard(db, ORPHANS, reason, verdict.held, live)
+        )
+        found.guard_id = guard.id
+    else:
+        await site.catalogue.write(lambda db: guards.gone(db, kind=ORPHANS))
+    for action in actions:
+        key = action.key or ""
+        if action in verdict.held or key in site.in_flight:
+            continue
+        async with site.catalogue.reader() as db:
+            if await queries.is_referenced(db, key, site.storage_id):
+                continue
+        await sink.delete(key)
+        found.repaired += 1
