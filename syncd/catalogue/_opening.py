@@ -83,7 +83,13 @@ def open_reader(path: Path) -> Any:
     connection = _sqlite.connect(path, mode="ro")
     connection.execute("PRAGMA query_only = ON")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.create_function("hamming", 2, _hamming, deterministic=True)
     return connection
+
+
+def _hamming(one: str, other: str) -> int:
+    """How many bits two hashes of hex digits differ in."""
+    return (int(one, 16) ^ int(other, 16)).bit_count()
 
 
 def migrate(connection: Any, migrations: tuple[Migration, ...]) -> None:

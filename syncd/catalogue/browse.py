@@ -78,13 +78,13 @@ class CountsRow:
 
 
 @dataclass(frozen=True, slots=True)
-class HashRow:
-    """A live version and its perceptual hash, 16 hex digits."""
+class SimilarRow:
+    """A live version and how many bits of 64 its perceptual hash is away."""
 
     scene_id: str
     version_id: int
+    distance: int
     r2_key: str
-    perceptual_hash: str
 
 
 # Photos of a batch are the subjects from "<batch>/" up to "<batch>0": "0" follows "/" in ASCII.
@@ -187,20 +187,30 @@ async def counts(db: aiosqlite.Connection) -> CountsRow:
         "SELECT (SELECT count(*) FROM public_site_batches),"
         " (SELECT count(*) FROM public_site_batches WHERE is_public = 1),"
         " (SELECT count(*) FROM scenes),"
-        " (SELECT count(*) FROM image_versions)"
-        " - (SELECT count(*) FROM image_versions WHERE superseded_at IS NOT NULL),"
+        " (SELECT count(*) FROM image_versions INDEXED BY image_versions_scene WHERE superseded_at IS NULL),"
         " (SELECT count(*) FROM image_versions WHERE r2_key IS NOT NULL)"
     )
     return next(CountsRow(*row) for row in rows)
 
 
-async def live_hashes(db: aiosqlite.Connection) -> list[HashRow]:
-    """Every live version that has a perceptual hash, by scene id."""
+async def similar(
+    db: aiosqlite.Connection,
+    perceptual_hash: str,
+    *,
+    max_distance: int,
+    limit: int = 50,
+    except_scene: str | None = None,
+) -> list[SimilarRow]:
+    """Live versions within `max_distance` bits of this hash (16 hex digits), nearest first, ties by scene
+    id. Only on a reader: `hamming` is a function of reading connections, and runs in their thread."""
     rows = await db.execute_fetchall(
-        "SELECT scene_id, version_id, r2_key, perceptual_hash FROM image_versions"
-        " WHERE r2_key IS NOT NULL AND perceptual_hash IS NOT NULL ORDER BY scene_id"
+        "SELECT scene_id, version_id, distance, r2_key FROM (SELECT scene_id, version_id, r2_key,"
+        " hamming(perceptual_hash, ?1) AS distance FROM image_versions"
+        " WHERE r2_key IS NOT NULL AND perceptual_hash IS NOT NULL AND scene_id IS NOT ?2)"
+        " WHERE distance <= ?3 ORDER BY distance, scene_id LIMIT ?4",
+        (perceptual_hash, except_scene, max_distance, limit),
     )
-    return [HashRow(*row) for row in rows]
+    return [SimilarRow(*row) for row in rows]
 
 
 async def _with_versions(db: aiosqlite.Connection, rows: list[Any]) -> list[SceneRow]:

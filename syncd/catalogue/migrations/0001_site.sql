@@ -64,7 +64,8 @@ CREATE TABLE image_versions (
 CREATE UNIQUE INDEX image_versions_current ON image_versions (scene_id) WHERE is_current = 1;
 CREATE UNIQUE INDEX image_versions_live ON image_versions (scene_id) WHERE r2_key IS NOT NULL;
 CREATE UNIQUE INDEX image_versions_file ON image_versions (relative_path) WHERE superseded_at IS NULL;
-CREATE INDEX image_versions_scene ON image_versions (scene_id);
+-- Covers the counts of versions, of all and of each batch.
+CREATE INDEX image_versions_scene ON image_versions (scene_id, superseded_at);
 CREATE INDEX image_versions_key ON image_versions (r2_key) WHERE r2_key IS NOT NULL;
 CREATE INDEX image_versions_sha256 ON image_versions (sha256) WHERE sha256 IS NOT NULL;
 
