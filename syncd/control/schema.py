@@ -4,6 +4,7 @@ document, and is what the client, syncctl and the dashboard hold. Times are RFC 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -16,6 +17,12 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of request bodies: an unknown field is a 422."""
+
+
+def _refuse_nul(texts: Iterable[str]) -> None:
+    """No name holds a NUL, and the system's calls fail on one."""
+    if any("\0" in text for text in texts):
+        raise ValueError("expected text without NUL characters")
 
 
 class Problem(Reply, frozen=True, kw_only=True):
@@ -136,6 +143,11 @@ class SyncRequest(Request, frozen=True, kw_only=True):
     db_only: bool = False
     images_only: bool = False
 
+    def __post_init__(self) -> None:
+        _refuse_nul(self.batch_filter)
+        if self.db_only and self.images_only:
+            raise ValueError("db_only and images_only exclude each other")
+
 
 class JobAccepted(Reply, frozen=True, kw_only=True):
     job_id: str
@@ -244,6 +256,13 @@ class PullRequest(Request, frozen=True, kw_only=True):
     scene_ids: list[str] | None = None
     batch: str | None = None
     to: Annotated[str, Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        _refuse_nul([*(self.scene_ids or ()), self.batch or "", self.to])
+        if (self.scene_ids is None) == (self.batch is None):
+            raise ValueError("expected either scene_ids or batch")
+        if not self.to.startswith("/"):
+            raise ValueError("to: expected an absolute path")
 
 
 class PulledFile(Reply, frozen=True, kw_only=True):
