@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from syncd.errors import ExitCode, SyncdError
+from syncd.flows.site_plan import BatchPlan
 from syncd.model import Action, SkippedFile
 
 
@@ -29,17 +30,14 @@ class SyncRun:
     options: SyncOptions = SyncOptions()
     job_id: str | None = None
     state: str = "running"
-    scanned: int = 0
-    scenes: int = 0
-    versions: int = 0
+    looked_at: dict[str, BatchPlan] = field(default_factory=dict)
+    """The newest plan of each batch: what was there and known."""
     uploaded: int = 0
     removed: int = 0
     recorded: int = 0
-    unchanged: int = 0
     bytes: int = 0
-    ignored: int = 0
-    failed: list[SkippedFile] = field(default_factory=list)
-    skipped: list[SkippedFile] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Reasons by absolute path."""
     actions: list[Action] = field(default_factory=list)
     error: SyncdError | None = None
     guard_id: str | None = None
@@ -50,8 +48,26 @@ class SyncRun:
     started: float = field(default_factory=time.monotonic)
     duration_s: float = 0.0
 
-    def fail(self, path: str, reason: str) -> None:
-        self.failed.append(SkippedFile(path, reason))
+    def look_at(self, plan: BatchPlan, root: str) -> None:
+        """Counts the batch, instead of what an earlier pass of this run counted for it."""
+        folder = f"{root}/{plan.batch_name}/"
+        self.failed = {path: why for path, why in self.failed.items() if not path.startswith(folder)}
+        self.failed.update(plan.failed)
+        self.looked_at[plan.batch_name] = plan
+
+    @property
+    def scanned(self) -> int:
+        return sum(plan.scanned for plan in self.looked_at.values())
+
+    @property
+    def skipped(self) -> list[SkippedFile]:
+        return [item for plan in self.looked_at.values() for item in plan.skipped]
+
+    @property
+    def unchanged(self) -> int:
+        """Files that are as they were recorded, and well."""
+        recorded = {action.local_path for action in self.actions if action.action == "record"}
+        return max(0, self.scanned - len(recorded.union(self.failed)))
 
     def look_again_in(self, batch_name: str, wait_s: float) -> None:
         self.again_s[batch_name] = min(wait_s, self.again_s.get(batch_name, wait_s))
@@ -87,16 +103,16 @@ class SyncRun:
             "state": self.state,
             "dry_run": self.options.dry_run,
             "scanned": self.scanned,
-            "scenes": self.scenes,
-            "versions": self.versions,
+            "scenes": sum(plan.scene_count for plan in self.looked_at.values()),
+            "versions": sum(plan.version_count for plan in self.looked_at.values()),
             "uploaded": self.uploaded,
             "removed": self.removed,
             "unchanged": self.unchanged,
             "bytes": self.bytes,
             "duration_s": round(self.duration_s or time.monotonic() - self.started, 3),
-            "failed": [item._asdict() for item in self.failed],
+            "failed": [{"path": path, "reason": why} for path, why in sorted(self.failed.items())],
             "skipped": [item._asdict() for item in self.skipped],
-            "ignored": self.ignored,
+            "ignored": sum(plan.ignored for plan in self.looked_at.values()),
             "actions": [action._asdict() for action in self.actions],
             "error": str(self.error) if self.error else None,
             "guard_id": self.guard_id,

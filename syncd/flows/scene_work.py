@@ -148,7 +148,6 @@ class SceneWork:
             if file.facts.decode_error is not None:
                 self._failed(file.seen.local_path, file.facts.decode_error)
             if file.same_content:
-                self._run.unchanged += file.facts.decode_error is None
                 continue
             self._did(Action("record", scene.scene_id, file.seen.stage, file.seen.local_path, None))
             self._run.recorded += 1
@@ -256,7 +255,7 @@ class SceneWork:
         self._run.done_steps += 1
 
     def _failed(self, path: str, reason: str) -> None:
-        self._run.fail(path, reason)
+        self._run.failed[path] = reason
         self._run.done_steps += 1
         self._emit("failed", path, reason)
 

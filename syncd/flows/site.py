@@ -30,7 +30,7 @@ from syncd.flows.report import SyncOptions, SyncRun
 from syncd.flows.scene_work import SceneWork
 from syncd.flows.site_plan import BatchKnowledge, BatchPlan, SiteRules, actions_of, plan_batch
 from syncd.imaging.pool import ImagingPool
-from syncd.model import Action, BatchListing, BatchSettings, SkippedFile
+from syncd.model import Action, BatchListing, BatchSettings
 from syncd.sinks import open_sink, storage_id_of
 from syncd.sinks.sink import Sink
 from syncd.watchers.listing import list_batches, list_tree
@@ -141,16 +141,17 @@ class Site:
 
     # --- one sync -----------------------------------------------------------------------------------
 
-    async def sync(self, run: SyncRun) -> SyncRun:
+    async def sync(self, run: SyncRun, only: frozenset[str] | None = None) -> SyncRun:
         """Looks at the batches of `run.options`, plans, and does it (or, in a dry run, only says it).
 
-        Failures of single photos are in `run.failed`; what stops the whole run is in `run.error`. Only
-        Fatal is raised. The run's state is final afterwards.
+        With `only`, a further pass of the same run over those of its batches. Failures of single photos
+        are in `run.failed`; what stops the whole run is in `run.error`. Only Fatal is raised. The run's
+        state is final afterwards.
         """
         try:
-            names = await self._names(run.options)
+            names = await self._names(run.options) if only is None else only
             async with self.turns.hold(names) as release:
-                await self._sync(run, names, release)
+                await self._sync(run, names, release, is_full=only is None and run.options.batches is None)
         except (Transient, AuthRejected, Refused) as error:
             run.error = error
         run.finish()
@@ -173,27 +174,26 @@ class Site:
             raise Refused(f"there is no batch {unknown[0]!r} in {root}", hint=_nearest(unknown[0], every))
         return options.batches
 
-    async def _sync(self, run: SyncRun, names: frozenset[str], release: Callable[[str], None]) -> None:
+    async def _sync(
+        self, run: SyncRun, names: frozenset[str], release: Callable[[str], None], *, is_full: bool
+    ) -> None:
         plans = await self._plan(run, names)
-        for plan in plans:
-            _count(run, plan)
-        verdict = await self._guarded(run, plans)
+        verdict = await self._guarded(run, plans, is_full=is_full)
         held = frozenset(action.key for action in verdict.held if action.key is not None)
         actions = [a for plan in plans for a in actions_of(plan) if a.action != "remove" or a.key not in held]
-        run.total = len(actions)
         if run.options.dry_run:
-            run.actions = actions
-            run.failed.extend(failure for plan in plans for failure in plan.failed)
+            folders = tuple(f"{self.config.batches.images_dir}/{name}/" for name in names)
+            run.actions = [a for a in run.actions if not a.local_path.startswith(folders)] + actions
             return
-        if run.options.batches is None and not run.options.db_only:
+        run.total = run.done_steps + len(actions)
+        if is_full and not run.options.db_only:
             await self._settle_loose(run, plans)
         for plan in plans:
             if plan.is_empty:
                 release(plan.batch_name)
         await self._do(run, plans, held, release, needs_storage=any(a.action != "record" for a in actions))
         self.guard.removed(len(verdict.unasked.intersection(run.actions)))
-        run.failed.extend(failure for plan in plans for failure in plan.failed)
-        await self._close_run(run, plans)
+        await self._close_run(run, plans, is_full=is_full)
 
     # --- look and plan ------------------------------------------------------------------------------
 
@@ -219,7 +219,10 @@ class Site:
                 run.look_again_in(name, listing.unsettled_s)
         async with self.catalogue.reader() as db:
             rows = await queries.load_rows(db, names)
-        return await anyio.to_thread.run_sync(self._plan_all, run.options, listings, rows)
+        plans = await anyio.to_thread.run_sync(self._plan_all, run.options, listings, rows)
+        for plan in plans:
+            run.look_at(plan, str(settings.images_dir))
+        return plans
 
     def _plan_all(
         self,
@@ -257,7 +260,7 @@ class Site:
             plans.append(plan)
         return plans
 
-    async def _guarded(self, run: SyncRun, plans: Sequence[BatchPlan]) -> Verdict:
+    async def _guarded(self, run: SyncRun, plans: Sequence[BatchPlan], *, is_full: bool) -> Verdict:
         """Lets unasked removals through or holds them back, and keeps the guard's row as it should be."""
         called_for = {plan.batch_name: _unasked(plan) for plan in plans if plan.error is None}
         async with self.catalogue.reader() as db:
@@ -269,7 +272,7 @@ class Site:
         verdict = guard.check(called_for, limit=limit, approved=approved)
         if run.options.dry_run:
             if verdict.held:
-                run.skipped.append(SkippedFile(str(self.config.batches.images_dir), verdict.reason))
+                run.guard_id = ""  # the run itself would raise one
             return verdict
         waiting = guard.held
         if waiting:
@@ -280,9 +283,9 @@ class Site:
             if verdict.held:
                 run.guard_id = row.id
                 self._emit("guard", row.id, reason)
-        elif is_open and (run.options.batches is None or self._has_seen_all):
+        elif is_open and (is_full or self._has_seen_all):
             await self.catalogue.write(lambda db: guards.gone(db, kind=REMOVALS, state="open"))
-        self._has_seen_all = self._has_seen_all or run.options.batches is None
+        self._has_seen_all = self._has_seen_all or is_full
         return verdict
 
     # --- do -----------------------------------------------------------------------------------------
@@ -357,16 +360,16 @@ class Site:
             for _ in range(min(sum(left.values()), self.config.storage.concurrency * 2 + 8)):
                 tasks.start_soon(worker)
 
-    async def _close_run(self, run: SyncRun, plans: Sequence[BatchPlan]) -> None:
+    async def _close_run(self, run: SyncRun, plans: Sequence[BatchPlan], *, is_full: bool) -> None:
         """Records what is gone, which photos fail, and that the batches were looked at."""
         run.done_steps = run.total
         looked_at = [plan for plan in plans if plan.error is None]
         gone = [version_id for plan in looked_at for version_id in plan.gone]
         back = [version_id for plan in looked_at for version_id in plan.back]
-        settled = [plan.batch_name for plan in looked_at if not plan.is_empty or run.options.batches is None]
+        settled = [plan.batch_name for plan in looked_at if is_full or not plan.is_empty]
         folders = tuple(f"{plan.batch_name}/" for plan in looked_at)
         root = f"{self.config.batches.images_dir}/"
-        failed = {path.removeprefix(root): reason for path, reason in run.failed}
+        failed = {path.removeprefix(root): reason for path, reason in run.failed.items()}
 
         async def write(db: aiosqlite.Connection) -> None:
             if gone or back:
@@ -380,7 +383,7 @@ class Site:
                     await jobs.note_photo_failure(db, path, reason)
             if run.error is None:
                 await queries.note_synced(db, settled)
-                if run.options.batches is None:
+                if is_full:
                     # What a person approved is done now; the same things vanishing again are a new case.
                     await guards.gone(db, kind=REMOVALS, state="approved")
 
@@ -405,15 +408,6 @@ class Site:
             run.error = error
         settled = [(self.storage_id, key) for key in done]
         await self.catalogue.write(lambda db: queries.settle_loose(db, settled))
-
-
-def _count(run: SyncRun, plan: BatchPlan) -> None:
-    run.scanned += plan.scanned
-    run.scenes += plan.scene_count
-    run.versions += plan.version_count
-    run.unchanged += plan.unchanged
-    run.ignored += plan.ignored
-    run.skipped.extend(plan.skipped)
 
 
 def _unasked(plan: BatchPlan) -> list[Action]:

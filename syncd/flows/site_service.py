@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import fields
 
 import aiosqlite
 import anyio
@@ -19,6 +20,8 @@ _CATALOGUE_LOOK_S = 1.0
 _ROOT_LOOK_S = 5.0
 _LONGEST_BACK_OFF_S = 30.0
 _RUNS_AT_ONCE = 4
+_PATIENCE_S = 60.0
+"""How long a sync that somebody waits for waits for files that are still being written."""
 
 
 class Inbox:
@@ -131,7 +134,7 @@ class SiteService:
         try:
             if log_always and not run.options.dry_run:
                 row = await self.site.catalogue.write(lambda db: log.start(db, job_id=run.job_id))
-            await self.site.sync(run)
+            await (sync_until_settled(self.site, run) if log_always else self.site.sync(run))
         except BaseException:
             run.state = "cancelled"
             raise
@@ -179,19 +182,24 @@ class SiteService:
             raise error
 
 
+async def sync_until_settled(site: Site, run: SyncRun) -> SyncRun:
+    """One sync, with further passes over batches in which files were still being written, for a minute at
+    the most; `run.again_s` says where some still are."""
+    deadline = anyio.current_time() + _PATIENCE_S
+    await site.sync(run)
+    while run.again_s and run.error is None and anyio.current_time() < deadline:
+        again, run.again_s = run.again_s, {}
+        await anyio.sleep(min(again.values()))
+        await site.sync(run, frozenset(again))
+    return run
+
+
 async def log_run(site: Site, run: SyncRun, row: int | None = None) -> None:
     """Writes the run into sync_log, into the row begun for it or a new one."""
+    shape = run.as_dict()
+    lists = {"skipped", "failed"}
     counts = log.SyncCounts(
-        scenes=run.scenes,
-        versions=run.versions,
-        uploaded=run.uploaded,
-        skipped=len(run.skipped),
-        failed=len(run.failed),
-        bytes=run.bytes,
-        scanned=run.scanned,
-        removed=run.removed,
-        unchanged=run.unchanged,
-        ignored=run.ignored,
+        **{f.name: len(shape[f.name]) if f.name in lists else shape[f.name] for f in fields(log.SyncCounts)}
     )
     error = str(run.error) if run.error else None
 
