@@ -1,0 +1,393 @@
+"""The site in an S3 bucket: Cloudflare R2 first, and what speaks the same protocol.
+
+What R2 does differently: https://developers.cloudflare.com/r2/api/s3/api/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, Self
+
+import anyio
+from anyio import to_thread
+
+from syncd import __version__
+from syncd.config import StorageConfig
+from syncd.errors import Changed, Refused, SyncdError, Transient
+from syncd.sinks import endpoint_of
+from syncd.sinks.keys import check_key, public_address
+from syncd.sinks.local import new_file
+from syncd.sinks.s3_errors import translating
+from syncd.sinks.sink import StoredObject, Upload, UploadLedger
+
+MIB: Final = 1 << 20
+SINGLE_PUT_MAX_BYTES: Final = 64 * MIB
+PART_BYTES: Final = 16 * MIB
+MAX_PARTS: Final = 10_000
+# Bodies are held in memory, so that every attempt sends the same bytes: of the large ones two at a time.
+LARGE_BODY_BYTES: Final = 8 * MIB
+LARGE_BODIES: Final = 2
+READ_BYTES: Final = MIB
+CLEAN_UP_S: Final = 15.0
+
+
+class S3Sink:
+    """Objects in one bucket, through one long-lived client. Every upload carries its MD5, which storage
+    checks, and is confirmed before `put` returns: by the ETag, or by a HEAD with our SHA-256."""
+
+    def __init__(
+        self,
+        config: StorageConfig,
+        ledger: UploadLedger,
+        storage_id: str,
+        *,
+        single_put_max_bytes: int = SINGLE_PUT_MAX_BYTES,
+        part_bytes: int = PART_BYTES,
+        read_timeout_s: float = 60.0,
+    ) -> None:
+        self.storage_id = storage_id
+        self._config = config
+        self._ledger = ledger
+        self._bucket = config.bucket_name
+        self._single_put_max_bytes = single_put_max_bytes
+        self._part_bytes = part_bytes
+        self._read_timeout_s = read_timeout_s
+        self._large = anyio.Semaphore(LARGE_BODIES)
+        self._stack = AsyncExitStack()
+        self._client: Any = None
+
+    async def __aenter__(self) -> Self:
+        # Importing boto and reading its models takes a second of CPU: once, in a thread.
+        session = await to_thread.run_sync(self._warm_session)
+        self._client = await self._stack.enter_async_context(self._new_client(session))
+        _trim(self._client)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    def _warm_session(self) -> Any:
+        import aioboto3
+
+        with translating("cannot set up the S3 client", bucket=self._bucket):
+            session = aioboto3.Session()
+
+            async def load_models() -> None:
+                async with self._new_client(session):
+                    pass
+
+            asyncio.run(load_models())
+        return session
+
+    def _new_client(self, session: Any) -> Any:
+        from aiobotocore.config import AioConfig
+
+        endpoint = endpoint_of(self._config)
+        return session.client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name=self._config.region or "auto",
+            aws_access_key_id=self._config.access_key_id,
+            aws_secret_access_key=self._config.secret_access_key,
+            # Reading the certificate authorities takes 50 ms, for nothing on plain http.
+            verify=None if endpoint.startswith("https:") else False,
+            config=AioConfig(
+                # The default since botocore 1.36, a trailing CRC32, is what R2 answers with 401 or 501.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                max_pool_connections=max(1, self._config.concurrency),
+                retries={"mode": "standard", "total_max_attempts": 1},  # guarded.py retries
+                # The signed Content-MD5 vouches for the body, so it need not be hashed a second time.
+                s3={"addressing_style": "path", "payload_signing_enabled": False},
+                connect_timeout=10,
+                read_timeout=self._read_timeout_s,
+                parameter_validation=False,
+                user_agent=f"syncd/{__version__}",
+            ),
+        )
+
+    async def put(self, upload: Upload) -> StoredObject:
+        check_key(upload.key)
+        if upload.size_bytes > self._single_put_max_bytes:
+            return await self._put_parts(upload)
+        if upload.size_bytes > LARGE_BODY_BYTES:
+            async with self._large:
+                return await self._put_whole(upload)
+        return await self._put_whole(upload)
+
+    async def _put_whole(self, upload: Upload) -> StoredObject:
+        body = await to_thread.run_sync(_read_whole, upload)
+        try:
+            with self._translating(f"cannot store {upload.key}"):
+                answer = await self._client.put_object(
+                    Bucket=self._bucket,
+                    Key=upload.key,
+                    Body=body,
+                    ContentMD5=base64.b64encode(bytes.fromhex(upload.md5)).decode(),
+                    **_headers(upload),
+                )
+        except SyncdError:
+            # What storage says to other bytes differs from server to server: look for ourselves.
+            await to_thread.run_sync(_check_md5, upload, body)
+            raise
+        etag = _bare(answer.get("ETag", ""))
+        if etag != upload.md5:  # encrypted at rest, or a storage that ignores Content-MD5
+            await to_thread.run_sync(_check_md5, upload, body)
+            return await self._confirm(upload)
+        return StoredObject(
+            upload.key,
+            upload.size_bytes,
+            etag,
+            sha256=upload.sha256,
+            source_sha256=upload.source_sha256,
+            content_type=upload.content_type,
+            cache_control=upload.cache_control,
+        )
+
+    async def _confirm(self, upload: Upload) -> StoredObject:
+        found = await self.head(upload.key)
+        if found is None or (found.size_bytes, found.sha256) != (upload.size_bytes, upload.sha256):
+            raise Transient(
+                f"storage does not show {upload.key} as it was stored", hint="syncd stores it again"
+            )
+        return found
+
+    # --- multipart ----------------------------------------------------------------------------------
+
+    async def _put_parts(self, upload: Upload) -> StoredObject:
+        source = await to_thread.run_sync(_open_source, upload)
+        try:
+            upload_id = await self._begin(upload)
+            try:
+                parts = await self._send_parts(upload, source, upload_id)
+                await self._complete(upload, upload_id, parts)
+            except BaseException:
+                with anyio.move_on_after(CLEAN_UP_S, shield=True):
+                    await self._abort_quietly(upload.key, upload_id)
+                raise
+        finally:
+            os.close(source)
+        with anyio.CancelScope(shield=True):
+            await self._ledger.ended(self.storage_id, upload_id)
+        return await self._confirm(upload)
+
+    async def _begin(self, upload: Upload) -> str:
+        # Not to be interrupted in between: an upload that nobody wrote down is never aborted.
+        with anyio.CancelScope(shield=True), self._translating(f"cannot store {upload.key}"):
+            answer = await self._client.create_multipart_upload(
+                Bucket=self._bucket, Key=upload.key, **_headers(upload)
+            )
+            upload_id = str(answer["UploadId"])
+            await self._ledger.begun(self.storage_id, upload.key, upload_id)
+        return upload_id
+
+    async def _send_parts(self, upload: Upload, source: int, upload_id: str) -> list[dict[str, Any]]:
+        """Parts of equal size, as R2 wants them, the last one smaller."""
+        size = max(self._part_bytes, -(-upload.size_bytes // MAX_PARTS))
+        whole = hashlib.md5(usedforsecurity=False)
+        parts: list[dict[str, Any]] = []
+        for number, offset in enumerate(range(0, upload.size_bytes, size), start=1):
+            length = min(size, upload.size_bytes - offset)
+            async with self._large:
+                body, md5 = await to_thread.run_sync(_read_part, upload, source, offset, length, whole)
+                with self._translating(f"cannot store part {number} of {upload.key}"):
+                    answer = await self._client.upload_part(
+                        Bucket=self._bucket,
+                        Key=upload.key,
+                        UploadId=upload_id,
+                        PartNumber=number,
+                        Body=body,
+                        ContentMD5=md5,
+                    )
+            parts.append({"PartNumber": number, "ETag": answer["ETag"]})
+        if whole.hexdigest() != upload.md5 or os.fstat(source).st_size != upload.size_bytes:
+            raise Changed(f"{upload.path} changed after it was read")
+        return parts
+
+    async def _complete(self, upload: Upload, upload_id: str, parts: list[dict[str, Any]]) -> None:
+        with self._translating(f"cannot complete {upload.key}"):
+            await self._client.complete_multipart_upload(
+                Bucket=self._bucket, Key=upload.key, UploadId=upload_id, MultipartUpload={"Parts": parts}
+            )
+
+    async def _abort_quietly(self, key: str, upload_id: str) -> None:
+        """Aborts; what cannot be aborted now stays in the ledger for the next start."""
+        try:
+            await self._abort(key, upload_id)
+        except SyncdError:
+            return
+
+    async def _abort(self, key: str, upload_id: str) -> None:
+        missing = self._client.exceptions.NoSuchUpload
+        with self._translating(f"cannot abort an upload of {key}"):
+            with suppress(missing):  # completed, aborted, or expired after R2's seven days
+                await self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
+        await self._ledger.ended(self.storage_id, upload_id)
+
+    async def abort_unfinished(self) -> int:
+        pending = await self._ledger.pending(self.storage_id)
+        for key, upload_id in pending:
+            await self._abort(key, upload_id)
+        return len(pending)
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    async def head(self, key: str) -> StoredObject | None:
+        from botocore.exceptions import ClientError
+
+        check_key(key)
+        with self._translating(f"cannot look at {key}"):
+            try:
+                answer = await self._client.head_object(Bucket=self._bucket, Key=key)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey", "NotFound"):
+                    return None
+                raise
+        metadata = answer.get("Metadata", {})
+        return StoredObject(
+            key,
+            int(answer["ContentLength"]),
+            _bare(answer.get("ETag", "")),
+            sha256=metadata.get("sha256"),
+            source_sha256=metadata.get("source-sha256"),
+            content_type=answer.get("ContentType"),
+            cache_control=answer.get("CacheControl"),
+        )
+
+    async def get(self, key: str, destination: Path) -> str:
+        with new_file(destination) as target:
+            digest = await self._read(key, target)
+            await to_thread.run_sync(os.fsync, target)
+        return digest
+
+    async def digest(self, key: str) -> str:
+        return await self._read(key, None)
+
+    async def _read(self, key: str, target: int | None) -> str:
+        """Streams the object, into `target` if given; its SHA-256."""
+        check_key(key)
+        sha256 = hashlib.sha256()
+
+        def take(chunk: bytes) -> None:
+            sha256.update(chunk)
+            view = memoryview(chunk)
+            while target is not None and view:
+                view = view[os.write(target, view) :]
+
+        with self._translating(f"cannot read {key}"):
+            try:
+                answer = await self._client.get_object(Bucket=self._bucket, Key=key)
+            except self._client.exceptions.NoSuchKey:
+                raise Refused(f"there is no object {key!r} in bucket {self._bucket}") from None
+            left = int(answer["ContentLength"])
+            async with answer["Body"] as body:
+                while chunk := await body.read(READ_BYTES):
+                    left -= len(chunk)
+                    await to_thread.run_sync(take, chunk)
+        if left:
+            raise Transient(f"cannot read {key}: the connection ended {left:,} bytes early")
+        return sha256.hexdigest()
+
+    async def delete(self, key: str) -> None:
+        check_key(key)
+        with self._translating(f"cannot delete {key}"):
+            await self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    async def list(self, prefix: str) -> AsyncIterator[StoredObject]:
+        paginator = self._client.get_paginator("list_objects_v2")
+        pages = aiter(paginator.paginate(Bucket=self._bucket, Prefix=prefix, MaxKeys=1000))
+        while True:
+            with self._translating(f"cannot list bucket {self._bucket}"):
+                page = await anext(pages, None)
+            if page is None:
+                return
+            for found in page.get("Contents", ()):
+                yield StoredObject(found["Key"], int(found["Size"]), _bare(found.get("ETag", "")))
+
+    def url(self, key: str) -> str | None:
+        return public_address(self._config.public_url, key) if self._config.public_url else None
+
+    @contextmanager
+    def _translating(self, what: str) -> Iterator[None]:
+        with translating(what, bucket=self._bucket):
+            yield
+
+
+def _trim(client: Any) -> None:
+    """Drops what botocore does for each request and S3 storage has no use for; a third of its CPU time."""
+    from botocore.handlers import add_expect_header
+
+    # R2 does not answer 100 Continue, and a round trip before each small photo is dear.
+    client.meta.events.unregister("before-call.s3", add_expect_header)
+    # Endpoints are cached by their parameters. The key is one of them but decides nothing, and with it
+    # the rules are evaluated anew for each object.
+    resolver = getattr(client, "_ruleset_resolver", None)
+    getattr(resolver, "_param_definitions", {}).pop("Key", None)
+
+
+def _headers(upload: Upload) -> dict[str, Any]:
+    metadata = {"sha256": upload.sha256}
+    if upload.source_sha256:
+        metadata["source-sha256"] = upload.source_sha256
+    return {"ContentType": upload.content_type, "CacheControl": upload.cache_control, "Metadata": metadata}
+
+
+def _bare(etag: str) -> str:
+    return etag.strip('"')
+
+
+def _check_md5(upload: Upload, body: bytes) -> None:
+    if hashlib.md5(body, usedforsecurity=False).hexdigest() != upload.md5:
+        raise Changed(f"{upload.path} changed after it was read")
+
+
+def _open_source(upload: Upload) -> int:
+    """A descriptor of the file, if it is still one of the promised size. Raises Changed, Refused."""
+    try:
+        source = os.open(upload.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Changed(f"{upload.path} is gone") from None
+    except OSError as error:
+        raise Refused(f"cannot read {upload.path}: {os.strerror(error.errno or 0)}") from error
+    about = os.fstat(source)
+    if not stat.S_ISREG(about.st_mode) or about.st_size != upload.size_bytes:
+        os.close(source)
+        raise Changed(f"{upload.path} is not the file of {upload.size_bytes:,} bytes that was read")
+    return source
+
+
+def _read_whole(upload: Upload) -> bytes:
+    source = _open_source(upload)
+    try:
+        return _read_exactly(upload, source, 0, upload.size_bytes)
+    finally:
+        os.close(source)
+
+
+def _read_part(
+    upload: Upload, source: int, offset: int, length: int, whole: hashlib._Hash
+) -> tuple[bytes, str]:
+    body = _read_exactly(upload, source, offset, length)
+    whole.update(body)
+    md5 = hashlib.md5(body, usedforsecurity=False).digest()
+    return body, base64.b64encode(md5).decode()
+
+
+def _read_exactly(upload: Upload, source: int, offset: int, length: int) -> bytes:
+    """`length` bytes from `offset`. Raises Changed where the file ends before, Refused on an I/O error."""
+    try:
+        body = os.pread(source, length, offset)
+        while len(body) < length and (more := os.pread(source, length - len(body), offset + len(body))):
+            body += more
+    except OSError as error:
+        raise Refused(f"cannot read {upload.path}: {os.strerror(error.errno or 0)}") from error
+    if len(body) < length:
+        raise Changed(f"{upload.path} became shorter after it was read")
+    return body
