@@ -143,11 +143,11 @@ def _replies(route: Route) -> dict[str, Any]:
 
 def _problems(route: Route) -> dict[str, Any]:
     """Every error that the route can answer with."""
-    statuses = {400, 403, 422, 431, 500, 503}
+    statuses = {400, 403, 409, 422, 431, 500, 503}
     if route.names or "version_id" in {param.name for param in route.params} or route.body:
         statuses.add(404)
     if route.method != "GET":
-        statuses |= {409, 413, 415}
+        statuses |= {413, 415}
     content = {"application/problem+json": {"schema": _reference(schema.Problem)}}
     return {
         str(status): {"description": HTTPStatus(status).phrase, "content": content}
