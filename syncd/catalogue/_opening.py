@@ -133,9 +133,9 @@ def _apply(connection: Any, migration: Migration) -> None:
 def _statements(sql: str) -> list[str]:
     """The statements of a script; triggers, strings and comments may hold semicolons."""
     statements, pending = [], ""
-    for line in sql.splitlines(keepends=True):
-        pending += line
-        if line.rstrip().endswith(";") and _sqlite.is_complete(pending):
+    for piece in sql.split(";")[:-1]:
+        pending += piece + ";"
+        if _sqlite.is_complete(pending):
             statements.append(pending)
             pending = ""
     return statements
