@@ -113,16 +113,15 @@ class ControlClient:
                 for event in events:
                     for line in event.split(b"\n"):
                         if line.startswith(b"data:"):
-                            yield msgspec.json.decode(line[5:], type=schema.ActivityItem)
+                            yield _decode(line[5:], schema.ActivityItem)
 
     # --- sync and jobs ----------------------------------------------------------------------------
 
     async def sync(self, request: schema.SyncRequest) -> schema.JobAccepted | schema.SyncReport:
         """A dry run answers with the plan as a SyncReport, everything else with its job."""
-        body = await self._post("/api/admin/sync", request, timeout_s=None)
         if request.dry_run:
-            return msgspec.json.decode(body, type=schema.SyncReport)
-        return msgspec.json.decode(body, type=schema.JobAccepted)
+            return await self._post(schema.SyncReport, "/api/admin/sync", request, timeout_s=None)
+        return await self._post(schema.JobAccepted, "/api/admin/sync", request, timeout_s=None)
 
     async def sync_status(self) -> schema.SyncReport:
         return await self._get(schema.SyncReport, "/api/admin/sync/status")
@@ -138,15 +137,13 @@ class ControlClient:
         return await self._get(schema.Job, f"/api/jobs/{_segment(job_id)}")
 
     async def retry_job(self, job_id: str) -> schema.Job:
-        body = await self._post(f"/api/jobs/{_segment(job_id)}/retry")
-        return msgspec.json.decode(body, type=schema.Job)
+        return await self._post(schema.Job, f"/api/jobs/{_segment(job_id)}/retry")
 
     async def retry_failed_jobs(self) -> schema.RetriedJobs:
-        return msgspec.json.decode(await self._post("/api/jobs/retry"), type=schema.RetriedJobs)
+        return await self._post(schema.RetriedJobs, "/api/jobs/retry")
 
     async def cancel_job(self, job_id: str) -> schema.Job:
-        body = await self._post(f"/api/jobs/{_segment(job_id)}/cancel")
-        return msgspec.json.decode(body, type=schema.Job)
+        return await self._post(schema.Job, f"/api/jobs/{_segment(job_id)}/cancel")
 
     # --- the site ---------------------------------------------------------------------------------
 
@@ -154,8 +151,7 @@ class ControlClient:
         return await self._get(schema.BatchPage, "/api/batches", limit=limit, cursor=cursor)
 
     async def patch_batch(self, name: str, patch: schema.BatchPatch) -> schema.Batch:
-        body = await self._call("PATCH", f"/api/batches/{_segment(name)}", patch)
-        return msgspec.json.decode(body, type=schema.Batch)
+        return _decode(await self._call("PATCH", f"/api/batches/{_segment(name)}", patch), schema.Batch)
 
     async def scenes(
         self,
@@ -180,8 +176,7 @@ class ControlClient:
         return await self._call("GET", _target("/api/preview", query))
 
     async def pull(self, request: schema.PullRequest) -> schema.PullReport:
-        body = await self._post("/api/pull", request, timeout_s=None)
-        return msgspec.json.decode(body, type=schema.PullReport)
+        return await self._post(schema.PullReport, "/api/pull", request, timeout_s=None)
 
     async def similar(
         self,
@@ -195,32 +190,28 @@ class ControlClient:
         target = _target("/api/similar", {"max_distance": max_distance, "limit": limit})
         wanted: bytes | msgspec.Struct
         wanted = picture if picture is not None else schema.SimilarRequest(scene_id=scene_id or "")
-        return msgspec.json.decode(await self._post(target, wanted, timeout_s=None), type=schema.SimilarPage)
+        return await self._post(schema.SimilarPage, target, wanted, timeout_s=None)
 
     async def verify(self, request: schema.VerifyRequest) -> schema.VerifyReport:
-        body = await self._post("/api/verify", request, timeout_s=None)
-        return msgspec.json.decode(body, type=schema.VerifyReport)
+        return await self._post(schema.VerifyReport, "/api/verify", request, timeout_s=None)
 
     async def guards(self) -> schema.GuardPage:
         return await self._get(schema.GuardPage, "/api/guards")
 
     async def approve(self, guard_id: str) -> schema.GuardApproved:
-        body = await self._post(f"/api/approve/{_segment(guard_id)}")
-        return msgspec.json.decode(body, type=schema.GuardApproved)
+        return await self._post(schema.GuardApproved, f"/api/approve/{_segment(guard_id)}")
 
     # --- the daemon -------------------------------------------------------------------------------
 
     async def pause(self, service: str | None = None) -> schema.ServicesReply:
         """Holds one service, or all but `control`."""
-        body = await self._post("/api/pause", schema.ServiceRequest(service=service))
-        return msgspec.json.decode(body, type=schema.ServicesReply)
+        return await self._post(schema.ServicesReply, "/api/pause", schema.ServiceRequest(service=service))
 
     async def resume(self, service: str | None = None) -> schema.ServicesReply:
-        body = await self._post("/api/resume", schema.ServiceRequest(service=service))
-        return msgspec.json.decode(body, type=schema.ServicesReply)
+        return await self._post(schema.ServicesReply, "/api/resume", schema.ServiceRequest(service=service))
 
     async def reload(self) -> schema.ReloadReply:
-        return msgspec.json.decode(await self._post("/api/config/reload"), type=schema.ReloadReply)
+        return await self._post(schema.ReloadReply, "/api/config/reload")
 
     async def show_config(self) -> schema.ConfigReply:
         return await self._get(schema.ConfigReply, "/api/config")
@@ -228,12 +219,12 @@ class ControlClient:
     # --- HTTP -------------------------------------------------------------------------------------
 
     async def _get(self, reply: type[T], path: str, **query: object) -> T:
-        return msgspec.json.decode(await self._call("GET", _target(path, query)), type=reply)
+        return _decode(await self._call("GET", _target(path, query)), reply)
 
     async def _post(
-        self, target: str, body: bytes | msgspec.Struct = b"", timeout_s: float | None = -1
-    ) -> bytes:
-        return await self._call("POST", target, body, timeout_s)
+        self, reply: type[T], target: str, body: bytes | msgspec.Struct = b"", timeout_s: float | None = -1
+    ) -> T:
+        return _decode(await self._call("POST", target, body, timeout_s), reply)
 
     async def _call(
         self, method: str, target: str, body: bytes | msgspec.Struct = b"", timeout_s: float | None = -1
@@ -307,6 +298,20 @@ async def _read_body(stream: anyio.abc.ByteStream, first: bytes, length: int | N
 
 async def _whole(body: AsyncIterator[bytes]) -> bytes:
     return b"".join([chunk async for chunk in body])
+
+
+def _decode(content: bytes, reply: type[T]) -> T:
+    try:
+        return msgspec.json.decode(content, type=reply)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise ApiError(
+            schema.Problem(
+                title="Bad Gateway",
+                status=502,
+                detail="the daemon's answer is not understood",
+                hint=f"are the daemon and this program of the same version? Restart it ({error})",
+            )
+        ) from None
 
 
 def _api_error(status: int, content: bytes) -> ApiError:
