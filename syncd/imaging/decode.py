@@ -148,7 +148,10 @@ def open_picture(file: BinaryIO, head: bytes, name: str = "") -> Opened:
         content_type = _CONTENT_TYPES[image_format]
         if image_format == "HEIF" and head[8:12] in _HEIC_BRANDS:
             content_type = "image/heic"
-        return Opened(picture, image_format, content_type, camera_facts(picture))
+        camera = camera_facts(picture)
+        if image_format == "TIFF":  # Pillow turns these upright itself
+            camera = camera._replace(orientation=1)
+        return Opened(picture, image_format, content_type, camera)
 
 
 def upright(picture: Image.Image, orientation: int) -> Image.Image:

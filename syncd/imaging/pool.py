@@ -96,8 +96,7 @@ class ImagingPool:
         finally:
             while self._urgent or self._normal:
                 self._finish((self._urgent or self._normal).popleft(), Transient("syncd is stopping"))
-            with anyio.CancelScope(shield=True):
-                await self._nursery.close()
+            await self._nursery.close()
 
     async def start(self) -> None:
         """Begin to load the imaging libraries now (about 0.2 s in a process of its own); returns at once."""

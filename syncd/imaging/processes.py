@@ -99,9 +99,10 @@ class Nursery:
             return
         self._staging_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        arguments = (str(theirs.fileno()), str(os.getpid()), str(self._memory_limit_bytes))
-        with theirs:
+        with contextlib.ExitStack() as on_failure, theirs:
+            on_failure.enter_context(ours)
+            ours.setblocking(False)
+            arguments = (str(theirs.fileno()), str(os.getpid()), str(self._memory_limit_bytes))
             # From the calling thread: PR_SET_PDEATHSIG is about the thread that forked.
             self._process = subprocess.Popen(
                 [sys.executable, "-s", "-P", "-m", "syncd.imaging.worker", *arguments],
@@ -113,20 +114,24 @@ class Nursery:
                 env=worker_environment(),
                 start_new_session=True,
             )
+            on_failure.pop_all()
         self._control = ours
 
     async def fork(self) -> WorkerHandle:
         """A new worker. Raises Transient with the reason when none can be started."""
         async with self._lock:
             try:
-                self.start()
-                return await self._fork()
-            except (OSError, Transient) as error:
-                with anyio.CancelScope(shield=True):
+                try:
+                    return await self._fork()
+                except BrokenPipeError:  # it has died since its last answer
                     await self.close()
+                    return await self._fork()
+            except (OSError, Transient) as error:
+                await self.close()
                 raise Transient(f"image workers cannot be started: {error}") from error
 
     async def _fork(self) -> WorkerHandle:
+        self.start()
         assert self._control is not None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with contextlib.ExitStack() as on_failure:
@@ -150,7 +155,8 @@ class Nursery:
             control.close()
         if process is not None:
             process.kill()
-            await anyio.to_thread.run_sync(process.wait)
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(process.wait)
 
 
 def worker_environment() -> dict[str, str]:

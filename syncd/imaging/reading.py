@@ -9,7 +9,7 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterator
-from pathlib import PurePath
+from pathlib import Path
 from typing import BinaryIO
 
 from syncd.errors import Changed, Refused, Transient
@@ -99,7 +99,7 @@ def open_photo(
     try:
         mode = os.fstat(fd).st_mode
         if not stat.S_ISREG(mode):
-            raise Refused(f"{_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a photo")
+            raise _not_a_photo(mode)
         if root is not None and not _is_inside(fd, root):
             raise Refused("outside the images folder")
         try:
@@ -112,12 +112,16 @@ def open_photo(
 
 
 def _is_inside(fd: int, root: str) -> bool:
-    opened = PurePath(os.readlink(f"/proc/self/fd/{fd}"))
+    opened = Path(f"/proc/self/fd/{fd}").readlink()
     return opened.is_relative_to(os.path.realpath(root))
 
 
 def _facts(found: os.stat_result) -> FileStat:
     return FileStat(found.st_ctime_ns, found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _not_a_photo(mode: int) -> Refused:
+    return Refused(f"{_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a photo")
 
 
 def _decision(error: OSError, path: str) -> Refused | Transient:
@@ -129,7 +133,5 @@ def _decision(error: OSError, path: str) -> Refused | Transient:
         return Refused("a symbolic link, not a photo")
     if error.errno == errno.ENXIO:
         with contextlib.suppress(OSError):
-            return Refused(
-                f"{_KINDS.get(stat.S_IFMT(os.lstat(path).st_mode), 'something else')}, not a photo"
-            )
+            return _not_a_photo(os.lstat(path).st_mode)
     return Refused(f"unreadable: {(error.strerror or str(error)).lower()}")

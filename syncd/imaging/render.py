@@ -7,20 +7,20 @@ in little memory.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import io
 import os
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from syncd.errors import Changed, Refused, Transient
-from syncd.imaging.decode import CameraFacts, Opened, decoding, open_picture, plain, upright
-from syncd.imaging.exif import DATE_TIME_ORIGINAL, EXIF_IFD, MAKE, MODEL, ORIENTATION
+from syncd.imaging.decode import Opened, decoding, open_picture, plain, upright
+from syncd.imaging.exif import DATE_TIME_ORIGINAL, EXIF_IFD, MAKE, MODEL, ORIENTATION, CameraFacts
 from syncd.imaging.reading import PhotoFile, open_photo
 
 MAX_JPEG_SIDE = 65_500
@@ -89,14 +89,13 @@ def _to_srgb(picture: Image.Image, profile: bytes) -> Image.Image:
 
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        target = ImageCms.createProfile("sRGB")
         if picture.mode == "P":
             picture = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
         mode = "RGBA" if picture.mode == "RGBA" else "RGB"
         if picture.mode not in ("L", "RGB", "RGBA", "CMYK", "LAB"):
             return picture
-        converted = ImageCms.profileToProfile(
-            picture, source, ImageCms.createProfile("sRGB"), outputMode=mode
-        )
+        converted = ImageCms.profileToProfile(picture, source, target, outputMode=mode)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return picture
     return converted if converted is not None else picture
@@ -127,8 +126,7 @@ def _write_new(destination: str, data: bytes) -> None:
     """A new durable file: written beside, then linked to its name, which must be free."""
     part = destination + ".part"
     try:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
+        Path(part).unlink(missing_ok=True)
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with open(fd, "wb") as file:  # noqa: PTH123 - a descriptor
@@ -137,7 +135,7 @@ def _write_new(destination: str, data: bytes) -> None:
                 os.fsync(fd)
             os.link(part, destination)
         finally:
-            os.unlink(part)
+            Path(part).unlink()
         folder = os.open(os.path.dirname(destination) or ".", os.O_RDONLY | os.O_DIRECTORY)  # noqa: PTH120
         try:
             os.fsync(folder)

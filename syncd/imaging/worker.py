@@ -1,4 +1,6 @@
-"""The processes that decode photos: `python -m syncd.imaging.worker CONTROL_FD DAEMON_PID MEMORY_LIMIT_BYTES`.
+"""The processes that decode photos.
+
+Usage: python -m syncd.imaging.worker CONTROL_FD DAEMON_PID MEMORY_LIMIT_BYTES
 
 The first loads the imaging libraries and forks a worker for each socket it is handed. A worker answers one
 request after another. Neither holds secrets, or any file of the daemon; both die with it.
@@ -100,14 +102,12 @@ def answer(request: list[Any], fds: list[int], progress: Callable[[], None]) -> 
     from syncd.imaging.inspect import hash_of_bytes, inspect
     from syncd.imaging.render import preview, render
 
-    kind, *arguments = request
+    kind: str = request[0]
+    arguments: list[Any] = request[1:]
     try:
-        if kind == "inspect":
-            return "ok", inspect(*arguments, progress)
-        if kind == "render":
-            return "ok", render(*arguments, progress)
-        if kind == "preview":
-            return "ok", preview(*arguments, progress)
+        if kind != "hash":
+            tasks: dict[str, Callable[..., Any]] = {"inspect": inspect, "render": render, "preview": preview}
+            return "ok", tasks[kind](*arguments, progress=progress)
         with open(fds[0], "rb") as file:  # noqa: PTH123 - a descriptor
             file.seek(0)
             return "ok", hash_of_bytes(file.read())
