@@ -42,13 +42,14 @@ HANDLER_TIME_S = 30.0
 KEEP_ALIVE_S = 15.0
 SLOW_CLIENT_S = 10.0
 RECONNECT_MS = 2000
+COMMON_HEADERS = {"Cache-Control": "no-store", "Server": "syncd"}
 
 FORM_TYPE = "application/x-www-form-urlencoded"
 """What curl says of any body unless told otherwise, so it is looked at rather than believed."""
 
 
-class TooLarge(Invalid):
-    """The body or the headers are larger than allowed; `status` is 413 or 431."""
+class TooMuch(Invalid):
+    """Larger or slower than allowed; `status` is 408, 413 or 431."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -70,8 +71,7 @@ def problem(
     return web.Response(
         status=status,
         body=msgspec.json.encode(body),
-        content_type="application/problem+json",
-        headers=headers,
+        headers={**COMMON_HEADERS, "Content-Type": "application/problem+json", **(headers or {})},
     )
 
 
@@ -84,7 +84,7 @@ def problem_of(error: SyncdError) -> web.Response:
         case WrongMethod():
             status = 405
             headers["Allow"] = ", ".join(error.allowed)
-        case TooLarge():
+        case TooMuch():
             status = error.status
         case WrongType():
             status = 415
@@ -138,7 +138,7 @@ class Dispatcher:
                 hint="be root, the daemon's user, or (to read) a member of daemon.socket_group",
             )
         if sum(len(name) + len(value) + 4 for name, value in request.raw_headers) > HEADERS_LIMIT_BYTES:
-            raise TooLarge(f"the headers are larger than {HEADERS_LIMIT_BYTES} bytes", 431)
+            raise TooMuch(f"the headers are larger than {HEADERS_LIMIT_BYTES} bytes", 431)
         target = request.raw_path if request.raw_path.startswith("/") else request.rel_url.raw_path_qs
         path, _, query_string = target.partition("?")
         route, names = find_route(self._routes, request.method, split_path(path))
@@ -173,9 +173,7 @@ class Dispatcher:
         if (last_seen := request.headers.get("Last-Event-ID")) is not None:
             call = call._replace(query={**call.query, "since": route.params[0].read(last_seen.strip())})
         items = cast("AsyncIterator[schema.ActivityItem]", await route.handler(self._api, call))
-        response = web.StreamResponse(
-            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
-        )
+        response = web.StreamResponse(headers={**COMMON_HEADERS, "Content-Type": "text/event-stream"})
         await response.prepare(request)
         try:
             await _send(response, f"retry: {RECONNECT_MS}\n\n".encode())
@@ -230,9 +228,7 @@ def _encode(result: object, route: Route, call: Call) -> web.Response:
         raise TypeError(f"{route.method} {route.path} has no reply of type {type(result).__name__}")
     media_type = route.media_type(call) if route.media_type else route.media_types[0]
     body = result if isinstance(result, bytes) else msgspec.json.encode(result)
-    return web.Response(
-        status=status, body=body, headers={"Content-Type": media_type, "Cache-Control": "no-store"}
-    )
+    return web.Response(status=status, body=body, headers={**COMMON_HEADERS, "Content-Type": media_type})
 
 
 async def _read_body(request: web.BaseRequest, route: Route) -> Any:
@@ -266,7 +262,7 @@ _PICTURE_HINT = "send Content-Type: application/octet-stream, or application/jso
 
 async def _read_all(request: web.BaseRequest, limit_bytes: int) -> bytes:
     if (request.content_length or 0) > limit_bytes:
-        raise TooLarge(f"the body is larger than {limit_bytes} bytes", 413)
+        raise TooMuch(f"the body is larger than {limit_bytes} bytes", 413)
     if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= (1, 1):
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0
@@ -276,11 +272,11 @@ async def _read_all(request: web.BaseRequest, limit_bytes: int) -> bytes:
             while chunk := await request.content.readany():
                 received += chunk
                 if len(received) > limit_bytes:
-                    raise TooLarge(f"the body is larger than {limit_bytes} bytes", 413)
+                    raise TooMuch(f"the body is larger than {limit_bytes} bytes", 413)
     except web.RequestPayloadError as error:
         raise BadRequest(f"the body is not what its headers say: {error}") from None
     if scope.cancelled_caught:
-        raise BadRequest(f"the body did not come within {BODY_TIME_S:.0f} s")
+        raise TooMuch(f"the body did not come within {BODY_TIME_S:.0f} s", 408)
     return bytes(received)
 
 

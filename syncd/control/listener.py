@@ -42,7 +42,10 @@ class Listener:
                 os.close(self._lock)
                 raise
         except OSError as error:
-            raise Fatal(f"cannot make the socket {path}: {error.strerror or error}") from error
+            raise Fatal(
+                f"cannot make the socket {path}: {error.strerror or error}",
+                hint="set daemon.socket to a path in a folder that this user may write to",
+            ) from error
         self._identity = _identity(path)
 
     def close(self) -> None:

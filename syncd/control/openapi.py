@@ -147,7 +147,7 @@ def _problems(route: Route) -> dict[str, Any]:
     if route.names or "version_id" in {param.name for param in route.params} or route.body:
         statuses.add(404)
     if route.method != "GET":
-        statuses |= {413, 415}
+        statuses |= {408, 413, 415}
     content = {"application/problem+json": {"schema": _reference(schema.Problem)}}
     return {
         str(status): {"description": HTTPStatus(status).phrase, "content": content}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from syncd.config import Config
@@ -23,16 +25,26 @@ def default_socket_path(config: Config) -> Path:
 
 
 def find_socket(config: Config) -> Path:
-    """Where a client should knock. A daemon that was started without this session's XDG_RUNTIME_DIR, or as
-    a service, has its socket elsewhere: the first place where there is one wins, else the default."""
+    """Where a client should knock. A daemon that was started without this session's XDG_RUNTIME_DIR, by
+    another user, or as a service has its socket elsewhere: the first place where there is one wins, else
+    the default."""
     default = default_socket_path(config)
     if config.daemon.socket:
         return default
+    return next((candidate for candidate in (default, *_elsewhere(config)) if _is_socket(candidate)), default)
+
+
+def _elsewhere(config: Config) -> Iterator[Path]:
     base = config.path.parent if config.path else Path()
-    for candidate in (default, (base / config.daemon.state_dir / "syncd.sock").absolute(), SERVICE_SOCKET):
-        try:
-            if candidate.is_socket():
-                return candidate
-        except PermissionError:  # its folder is another user's
-            continue
-    return default
+    state_dir = (base / config.daemon.state_dir).absolute()
+    yield state_dir / "syncd.sock"
+    with suppress(OSError):
+        yield Path("/run/user", str(state_dir.stat().st_uid), "syncd", "syncd.sock")
+    yield SERVICE_SOCKET
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return path.is_socket()
+    except OSError:  # its folder is another user's
+        return False

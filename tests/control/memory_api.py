@@ -114,7 +114,10 @@ class MemoryApi:
         self, state: str | None, kind: str | None, limit: int, cursor: str | None
     ) -> schema.JobPage:
         rows = [row for row in self.job_rows.values() if state in (None, row.state)]
-        start = int(cursor or 0)
+        try:
+            start = int(cursor or 0)
+        except ValueError:
+            raise Invalid("cursor: expected the next_cursor of another page") from None
         more = start + limit < len(rows)
         return schema.JobPage(
             items=rows[start : start + limit], next_cursor=str(start + limit) if more else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 from urllib.parse import quote
 
@@ -282,3 +283,47 @@ async def test_head_is_get_without_a_body(ask: Any) -> None:
 async def test_absolute_form(ask: Any) -> None:
     answer = await ask("GET", "http://syncd/api/scenes/" + quote(f"{ODD_NAME}-2", safe=""))
     assert answer.json()["batch_name"] == ODD_NAME
+
+
+HOSTILE_TEXT = [
+    "",
+    " ",
+    "0",
+    "-0",
+    "1",
+    "-1",
+    "1e9",
+    "9" * 30,
+    "NaN",
+    "null",
+    "true",
+    "\x1b[31m",
+    "é\u202e",
+    "%",
+    "a/b",
+]
+HOSTILE_JSON = [
+    None, True, 0, -1, 1.5, 1e308, 2**70, "", "x", "\x1b", "a\0b", [], [[]], {}, [None], ["x"], {"x": 1},
+]  # fmt: skip
+
+
+async def test_no_input_is_a_500_and_every_answer_is_documented(ask: Any) -> None:
+    """What the document allows a client to say, filled with things that nobody should."""
+    rng = random.Random(20261121)
+    statuses: set[int] = set()
+    for _ in range(600):
+        route = rng.choice([route for route in ROUTES if not route.stream])
+        target = route.path
+        for name in route.names:
+            given = rng.choice([*HOSTILE_TEXT, "j1", "roll", "roll-1", "g1"]) or "x"
+            target = target.replace(f"{{{name}}}", quote(given, safe="").replace(".", "%2E"))
+        pairs = [(param.name, rng.choice(HOSTILE_TEXT)) for param in route.params if rng.random() < 0.3]
+        target += "?" + "&".join(f"{name}={quote(text)}" for name, text in pairs)
+        fields = msgspec.structs.fields(route.body) if route.body else ()
+        body = {field.name: rng.choice(HOSTILE_JSON) for field in fields if rng.random() < 0.6}
+        content = b"" if route.method == "GET" else json.dumps(body).encode()
+        answer = await ask(route.method, target, content, JSON)
+        assert answer.status < 500, (route.method, target, body, answer.body)
+        check(route.method, route.path, answer.status, answer.headers["content-type"], answer.body)
+        statuses.add(answer.status)
+    assert {200, 202, 404, 422} <= statuses

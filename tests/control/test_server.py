@@ -310,7 +310,7 @@ async def test_slow_body_and_slow_handler(
     monkeypatch.setattr(api, "guards", anyio.sleep_forever)
     assert (await ask("GET", "/api/guards")).status == 503
     head = b"POST /api/pause HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nConnection: close\r\n\r\n"
-    assert parse(await exchange(ask.args[0], head)).status == 400
+    assert parse(await exchange(ask.args[0], head)).status == 408
     assert await client.ready()
 
 
