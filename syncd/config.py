@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,3 +129,84 @@ class Config:
     names: NamesConfig = NamesConfig()
     guard: GuardConfig = GuardConfig()
     notify: NotifyConfig = NotifyConfig()
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "daemon": DaemonConfig,
+    "batches": BatchesConfig,
+    "storage": StorageConfig,
+    "drive": DriveConfig,
+    "faces": FacesConfig,
+    "smugmug": SmugmugConfig,
+    "ai": AiConfig,
+    "mirror": MirrorConfig,
+    "names": NamesConfig,
+    "guard": GuardConfig,
+    "notify": NotifyConfig,
+}
+
+
+def key_of(setting: Field[Any]) -> str:
+    """The key of a setting in the file: `from` is a word of Python, so its field is `from_`."""
+    return setting.name.removesuffix("_")
+
+
+_NEED_RESTART = frozenset(
+    ("daemon.state_dir", "daemon.socket", "daemon.socket_group", "daemon.workers", "batches.images_dir")
+)
+
+RELOADABLE = (
+    frozenset(
+        f"{name}.{key_of(setting)}" for name, section in SECTIONS.items() for setting in fields(section)
+    )
+    - _NEED_RESTART
+)
+"""Dotted names of the settings that apply without a restart."""
+
+
+def redacted(config: Config) -> dict[str, dict[str, Any]]:
+    """All settings as plain values, as `config show` prints them: secrets `***`, empty ones stay empty."""
+    return {
+        name: {
+            key_of(setting): _plain(getattr(getattr(config, name), setting.name), secret=not setting.repr)
+            for setting in fields(section)
+        }
+        for name, section in SECTIONS.items()
+    }
+
+
+def _plain(value: Any, *, secret: bool) -> Any:
+    if secret:
+        return "***" if value else ""
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def secret_values(config: Config) -> list[str]:
+    """Every secret text in force, passwords inside addresses as well, for logs to cut out."""
+    from urllib.parse import unquote, urlsplit
+
+    found = set()
+    for name, section in SECTIONS.items():
+        for setting in fields(section):
+            value = getattr(getattr(config, name), setting.name)
+            if setting.repr or not value:
+                continue
+            found.add(value)
+            try:
+                password = urlsplit(value).password or ""
+            except ValueError:
+                continue
+            found |= {password, unquote(password)} - {""}
+    return sorted(found)
+
+
+def difference(old: Config, new: Config) -> list[str]:
+    """Dotted names of the settings that differ, in the order of the file."""
+    return [
+        f"{name}.{key_of(setting)}"
+        for name, section in SECTIONS.items()
+        for setting in fields(section)
+        if getattr(getattr(old, name), setting.name) != getattr(getattr(new, name), setting.name)
+    ]
