@@ -160,19 +160,36 @@ class Site:
     async def _names(self, options: SyncOptions) -> frozenset[str]:
         """The batches to look at: those on disk and those known, or those asked for."""
         root = self.config.batches.images_dir
+        every = await self.batch_names()
         async with self.catalogue.reader() as db:
-            known = await queries.load_batches(db)
-        reason = await anyio.to_thread.run_sync(check_root, root, known.keys())
+            with_files = await queries.load_batch_names(db, with_files=True)
+        reason = await anyio.to_thread.run_sync(check_root, root, with_files)
         if reason is not None:
             raise RootBlocked(reason, hint="nothing was changed; the sync goes on when the folder is back")
-        on_disk = await anyio.to_thread.run_sync(list_batches, root)
-        every = frozenset(on_disk) | known.keys()
         if options.batches is None:
             return every
         unknown = sorted(options.batches - every)
         if unknown:
             raise Refused(f"there is no batch {unknown[0]!r} in {root}", hint=_nearest(unknown[0], every))
         return options.batches
+
+    async def batch_names(self) -> frozenset[str]:
+        """Batches that are on disk or known."""
+        root = self.config.batches.images_dir
+        try:
+            on_disk = await anyio.to_thread.run_sync(list_batches, root)
+        except Transient:
+            on_disk = []
+        async with self.catalogue.reader() as db:
+            return frozenset(on_disk) | await queries.load_batch_names(db)
+
+    def conflicts(self) -> list[str]:
+        """Scenes whose plain id another batch's scene held first, for people."""
+        return [
+            f"{batch}/{base} is published as {scene_id}: {batch}-{base} was taken"
+            for scene_id, (batch, base) in sorted(self._taken.items())
+            if scene_id != f"{batch}-{base}"
+        ]
 
     async def _sync(
         self, run: SyncRun, names: frozenset[str], release: Callable[[str], None], *, is_full: bool

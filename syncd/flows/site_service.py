@@ -11,6 +11,7 @@ import anyio
 
 from syncd.catalogue import log
 from syncd.errors import AuthRejected, Fatal, SyncdError
+from syncd.flows.jobs import JobRunner
 from syncd.flows.report import SyncOptions, SyncRun
 from syncd.flows.site import RootBlocked, Site
 from syncd.supervisor import ServiceHandle
@@ -78,6 +79,19 @@ class SiteService:
         self._limiter = anyio.Semaphore(_RUNS_AT_ONCE)
         self._failures = 0
         self._handle: ServiceHandle | None = None
+        self._again: set[str] = set()
+        self.jobs: JobRunner | None = None
+        """Runs while the service does: a paused site does no jobs."""
+
+    @property
+    def newest(self) -> SyncRun | None:
+        """The sync that runs, the largest where there are several; else the last one."""
+        return max(self.running, key=lambda run: (run.job_id is not None, run.total), default=self.last)
+
+    def look_again(self, relative_path: str) -> None:
+        """Read this file anew though nothing about it changed."""
+        self._again.add(relative_path)
+        self.hint(relative_path.partition("/")[0])
 
     def hint(self, batch_name: str | None, wait_s: float = 0.0) -> None:
         """Look at this batch (None: at all of them), in `wait_s` seconds or sooner."""
@@ -102,6 +116,8 @@ class SiteService:
         handle.ready()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_catalogue)
+            if self.jobs is not None:
+                tasks.start_soon(self.jobs.run)
             while True:
                 await inbox.wait()
                 due = inbox.take()
@@ -121,26 +137,28 @@ class SiteService:
                 self.hint(None)
 
     async def _one(self, batches: frozenset[str] | None) -> None:
-        run = SyncRun(SyncOptions(batches=batches))
+        again = {path for path in self._again if batches is None or path.partition("/")[0] in batches}
+        self._again -= again
         try:
-            await self.sync(run)
+            await self.sync(SyncRun(SyncOptions(batches=batches, look_again=frozenset(again))))
         finally:
             self._limiter.release()
 
-    async def sync(self, run: SyncRun, *, log_always: bool = False) -> SyncRun:
-        """One sync, whoever asked for it: logged, counted, and looked after where something is left."""
+    async def sync(self, run: SyncRun, *, whole: bool = False) -> SyncRun:
+        """One sync, whoever asked for it: logged, counted, and looked after where something is left. A
+        `whole` one waits for files that are being written, and is logged though nothing was done."""
         self.running.append(run)
         row = None
         try:
-            if log_always and not run.options.dry_run:
+            if whole and not run.options.dry_run:
                 row = await self.site.catalogue.write(lambda db: log.start(db, job_id=run.job_id))
-            await (sync_until_settled(self.site, run) if log_always else self.site.sync(run))
+            await (sync_until_settled(self.site, run) if whole else self.site.sync(run))
         except BaseException:
             run.state = "cancelled"
             raise
         finally:
             self.running.remove(run)
-            self.last = run if log_always or run.did_something else self.last or run
+            self.last = run if whole or run.did_something else self.last or run
             if row is not None and run.state == "cancelled":
                 with anyio.CancelScope(shield=True):
                     await log_run(self.site, run, row)

@@ -1,0 +1,431 @@
+"""The daemon's answers: what the control socket asks, told from the catalogue and the running parts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+from syncd import __version__
+from syncd.activity import Activity
+from syncd.catalogue import browse, guards
+from syncd.catalogue import jobs as job_queries
+from syncd.catalogue.jobs import JobRow
+from syncd.config import Config
+from syncd.control import schema
+from syncd.control.api import Invalid, NotFound
+from syncd.errors import Refused
+from syncd.flows.batches_service import BatchesService
+from syncd.flows.jobs import JobRunner
+from syncd.flows.previews import Previews
+from syncd.flows.report import SyncOptions, SyncRun
+from syncd.flows.similar import nearest
+from syncd.flows.site_service import SiteService
+from syncd.metrics import Metrics
+from syncd.sinks import public_url
+from syncd.supervisor import ServiceInfo, Supervisor
+
+Shape = TypeVar("Shape", bound=schema.Reply)
+
+_LOOK_AT_COUNTS_S = 0.5
+"""Counts of the catalogue are this old at the most, however often the status is asked for."""
+
+
+class DaemonApi:
+    """Implements `syncd.control.api.Api`."""
+
+    def __init__(
+        self,
+        *,
+        config: Callable[[], Config],
+        supervisor: Supervisor,
+        activity: Activity,
+        site: SiteService,
+        batches: BatchesService,
+        jobs: JobRunner,
+        previews: Previews,
+        metrics: Metrics,
+        reload: Callable[[], Awaitable[schema.ReloadReply]],
+    ) -> None:
+        self._config = config
+        self._supervisor = supervisor
+        self._activity = activity
+        self._service = site
+        self._batches = batches
+        self._jobs = jobs
+        self._previews = previews
+        self._metrics = metrics
+        self._reload = reload
+        self._catalogue = site.site.catalogue
+        self._started = time.monotonic()
+        self._counted: tuple[float, browse.CountsRow, dict[str, dict[str, int]], int, list[str]] | None = None
+
+    # --- state --------------------------------------------------------------------------------------
+
+    async def ready(self) -> bool:
+        return self._supervisor.started.is_set()
+
+    async def status(self) -> schema.Status:
+        config = self._config()
+        counts, job_counts, guard_count, conflicts = await self._counts()
+        waiting, running = self._service.site.pool.queue
+        photos_failed = job_counts.get(job_queries.PHOTO, {}).get("failed", 0)
+        states = [job_counts.get(kind, {}) for kind in job_counts if kind != job_queries.PHOTO]
+
+        def jobs_in(*names: str) -> int:
+            return sum(state.get(name, 0) for state in states for name in names)
+
+        queues = {
+            "site": schema.QueueStatus(
+                waiting=self._service.waiting, running=len(self._service.running), failed=photos_failed
+            ),
+            "photos": schema.QueueStatus(waiting=waiting, running=running, failed=photos_failed),
+            "jobs": schema.QueueStatus(
+                waiting=jobs_in("queued", "waiting"), running=jobs_in("running"), failed=jobs_in("failed")
+            ),
+        }
+        idle = self._service.is_idle and not any(
+            queue.waiting or queue.running for name, queue in queues.items() if name != "site"
+        )
+        return schema.Status(
+            version=__version__,
+            uptime_s=round(time.monotonic() - self._started, 3),
+            services=[_service(info) for info in self._supervisor.status()],
+            queues=queues,
+            counts=schema.Counts(
+                batches=counts.batches,
+                public_batches=counts.public_batches,
+                scenes=counts.scenes,
+                versions=counts.versions,
+                live=counts.live,
+            ),
+            sources=[self._batches.source()],
+            blocked=self._blocked(),
+            watcher=self._batches.watcher(),
+            idle=idle,
+            guards=guard_count,
+            conflicts=conflicts,
+            throughput=schema.Throughput(
+                uploaded=self._service.totals["uploaded"],
+                uploaded_bytes=self._service.totals["uploaded_bytes"],
+                inspected=self._service.site.pool.inspected,
+            ),
+            storage=self._service.site.storage_id.partition("#")[0],
+            state_dir=str(config.daemon.state_dir),
+            last_activity_id=self._activity.last_id,
+        )
+
+    async def _counts(self) -> tuple[browse.CountsRow, dict[str, dict[str, int]], int, list[str]]:
+        now = time.monotonic()
+        if self._counted is None or now - self._counted[0] > _LOOK_AT_COUNTS_S:
+            async with self._catalogue.reader() as db:
+                counts = await browse.counts(db)
+                job_counts = await job_queries.queue_counts(db)
+                open_guards = len(await guards.listed(db))
+            self._counted = (now, counts, job_counts, open_guards, self._service.site.conflicts())
+        return self._counted[1:]
+
+    def _blocked(self) -> list[schema.Blocked]:
+        return [
+            schema.Blocked(what=info.name, reason=info.last_error or info.state, since=_time(info))
+            for info in self._supervisor.status()
+            if info.state in ("blocked", "needs_auth", "failed")
+        ]
+
+    async def activity(self, since: int, limit: int) -> schema.ActivityPage:
+        entries, last_id = await self._activity.page(since, limit)
+        items = [msgspec.convert(entry, schema.ActivityItem, from_attributes=True) for entry in entries]
+        return schema.ActivityPage(items=items, last_id=last_id)
+
+    async def follow_activity(self, since: int) -> AsyncIterator[schema.ActivityItem]:
+        async for entry in self._activity.follow(since):
+            yield msgspec.convert(entry, schema.ActivityItem, from_attributes=True)
+
+    async def metrics(self) -> bytes:
+        return self._metrics.render(await self.status())
+
+    # --- sync and jobs ------------------------------------------------------------------------------
+
+    async def sync(self, request: schema.SyncRequest) -> schema.JobAccepted | schema.SyncReport:
+        if request.db_only and request.images_only:
+            raise Invalid("db_only and images_only exclude each other")
+        wanted = frozenset(request.batch_filter) or None
+        if wanted is not None:
+            known = await self._service.site.batch_names()
+            for name in sorted(wanted - known):
+                raise NotFound(f"there is no batch {name!r}", hint="`syncctl batches list` shows them")
+        if request.dry_run:
+            options = SyncOptions(wanted, True, request.db_only, request.images_only)
+            return report(await self._service.sync(SyncRun(options), whole=True))
+        subject = ", ".join(sorted(wanted)) if wanted else "all batches"
+        job = await self._jobs.submit("sync", subject, msgspec.to_builtins(request))
+        return schema.JobAccepted(job_id=job.id)
+
+    async def sync_status(self) -> schema.SyncReport:
+        run = self._service.newest
+        return schema.SyncReport(state="done") if run is None else report(run)
+
+    async def jobs(
+        self, state: str | None, kind: str | None, limit: int, cursor: str | None
+    ) -> schema.JobPage:
+        async with self._catalogue.reader() as db:
+            rows, next_cursor = await job_queries.page(db, state=state, kind=kind, limit=limit, cursor=cursor)
+        return schema.JobPage(items=[self._job(row) for row in rows], next_cursor=next_cursor)
+
+    async def job(self, job_id: str) -> schema.Job:
+        return self._job(await self._job_row(job_id))
+
+    async def _job_row(self, job_id: str) -> JobRow:
+        async with self._catalogue.reader() as db:
+            row = await job_queries.get(db, job_id)
+        if row is None:
+            raise NotFound(f"there is no job {job_id!r}", hint="`syncctl jobs list` shows them")
+        return row
+
+    async def retry_job(self, job_id: str) -> schema.Job:
+        row = await self._job_row(job_id)
+        if row.kind == job_queries.PHOTO:
+            self._service.look_again(row.subject)
+        elif not await self._jobs.retry(job_id):
+            raise Refused(f"job {job_id} is {row.state} already")
+        return await self.job(job_id)
+
+    async def retry_failed_jobs(self) -> int:
+        async with self._catalogue.reader() as db:
+            rows, _ = await job_queries.page(db, state="failed", limit=100_000)
+        for row in rows:
+            if row.kind == job_queries.PHOTO:
+                self._service.look_again(row.subject)
+            else:
+                await self._jobs.retry(row.id)
+        return len(rows)
+
+    async def cancel_job(self, job_id: str) -> schema.Job:
+        row = await self._job_row(job_id)
+        if not await self._jobs.cancel(job_id):
+            raise Refused(f"job {job_id} is {row.state} already")
+        return await self.job(job_id)
+
+    # --- batches and scenes -------------------------------------------------------------------------
+
+    async def batches(self, limit: int, cursor: str | None) -> schema.BatchPage:
+        async with self._catalogue.reader() as db:
+            rows, next_cursor = await browse.batches(db, limit, cursor)
+        items = [msgspec.convert(row, schema.Batch, from_attributes=True) for row in rows]
+        return schema.BatchPage(items=items, next_cursor=next_cursor)
+
+    async def patch_batch(self, name: str, patch: schema.BatchPatch) -> schema.Batch:
+        changes = {
+            key: value for key, value in msgspec.structs.asdict(patch).items() if value is not msgspec.UNSET
+        }
+        stage = changes.get("source_directory")
+        stages = self._config().batches.stages
+        if stage is not None and stage not in stages:
+            raise Invalid(f"{stage!r} is no stage", hint=f"stages are: {', '.join(stages)}")
+        if changes and not await self._catalogue.write(lambda db: browse.update_batch(db, name, **changes)):
+            raise NotFound(f"there is no batch {name!r}", hint="`syncctl batches list` shows them")
+        if changes:
+            self._service.hint(name)
+            words = ", ".join(f"{key} = {value}" for key, value in changes.items())
+            self._activity.emit("batch", "site", name, f"{name}: {words}", changes)
+        async with self._catalogue.reader() as db:
+            row = await browse.batch(db, name)
+        if row is None:
+            raise NotFound(f"there is no batch {name!r}", hint="`syncctl batches list` shows them")
+        return msgspec.convert(row, schema.Batch, from_attributes=True)
+
+    async def scenes(
+        self, batch: str | None, live: bool | None, query: str | None, limit: int, cursor: str | None
+    ) -> schema.ScenePage:
+        async with self._catalogue.reader() as db:
+            rows, next_cursor = await browse.scenes(
+                db, batch=batch, live=live, query=query, limit=limit, cursor=cursor
+            )
+        return schema.ScenePage(items=[self._scene(row) for row in rows], next_cursor=next_cursor)
+
+    async def scene(self, scene_id: str) -> schema.Scene:
+        async with self._catalogue.reader() as db:
+            row = await browse.scene(db, scene_id)
+        if row is None:
+            raise NotFound(f"there is no scene {scene_id!r}", hint="`syncctl scenes list` shows them")
+        return self._scene(row)
+
+    def _scene(self, row: browse.SceneRow) -> schema.Scene:
+        return schema.Scene(
+            scene_id=row.scene_id,
+            batch_name=row.batch_name,
+            base_filename=row.base_filename,
+            capture_date=row.capture_date,
+            live=row.live,
+            versions=[self._version(version) for version in row.versions],
+        )
+
+    def _version(self, row: browse.VersionRow) -> schema.Version:
+        return schema.Version(
+            version_id=row.version_id,
+            version_type=row.version_type,
+            local_path=row.local_path,
+            is_current=row.is_current,
+            r2_key=row.r2_key,
+            url=self._url(row.r2_key),
+            sha256=row.sha256,
+            size_bytes=row.size_bytes,
+            perceptual_hash=row.perceptual_hash,
+            synced_at=row.synced_at,
+            width=row.width,
+            height=row.height,
+            captured_at=row.captured_at,
+            gone=row.gone,
+            failure=row.failure,
+        )
+
+    def _url(self, key: str | None) -> str | None:
+        return None if key is None else public_url(self._config().storage, key)
+
+    async def preview(self, version_id: int, width: int, height: int, image_format: str) -> bytes:
+        return await self._previews.of_version(version_id, width, height, image_format)
+
+    # --- pull, similar, verify, guards --------------------------------------------------------------
+
+    async def pull(self, request: schema.PullRequest) -> schema.PullReport:
+        if (request.scene_ids is None) == (request.batch is None):
+            raise Invalid("name either scene_ids or a batch")
+        if not Path(request.to).is_absolute():
+            raise Invalid("`to` must be an absolute folder", hint="syncctl pull --to resolves it for you")
+        if request.batch is not None and request.batch not in await self._service.site.batch_names():
+            raise NotFound(f"there is no batch {request.batch!r}", hint="`syncctl batches list` shows them")
+        return await self._as_job("pull", request.batch or "scenes", request, schema.PullReport)
+
+    async def verify(self, request: schema.VerifyRequest) -> schema.VerifyReport:
+        return await self._as_job("verify", "storage", request, schema.VerifyReport)
+
+    async def _as_job(self, kind: str, subject: str, request: schema.Request, shape: type[Shape]) -> Shape:
+        """Long work is a job, so that it shows, can be cancelled, and outlives whoever asked for it."""
+        job = await self._jobs.submit(kind, subject, msgspec.to_builtins(request))
+        row = await self._jobs.outcome(job.id)
+        if row.result is None:
+            raise Refused(row.error or f"{kind} was {row.state}", hint=f"`syncctl jobs retry {row.id}`")
+        return msgspec.convert(row.result, shape)
+
+    async def similar(
+        self, picture: bytes | None, scene_id: str | None, max_distance: int, limit: int
+    ) -> schema.SimilarPage:
+        async with self._catalogue.reader() as db:
+            hashes = await browse.live_hashes(db)
+        if picture is not None:
+            wanted = await self._service.site.pool.perceptual_hash(picture)
+        else:
+            scene = await self.scene(scene_id or "")
+            known = [v.perceptual_hash for v in scene.versions if v.is_current and v.perceptual_hash]
+            if not known:
+                raise Refused(f"scene {scene_id!r} has no picture that could be decoded")
+            wanted = known[0]
+        found = await anyio.to_thread.run_sync(nearest, hashes, wanted, max_distance, limit, scene_id)
+        return schema.SimilarPage(
+            items=[
+                schema.SimilarItem(
+                    scene_id=row.scene_id,
+                    version_id=row.version_id,
+                    distance=distance,
+                    r2_key=row.r2_key,
+                    url=self._url(row.r2_key),
+                )
+                for distance, row in found
+            ]
+        )
+
+    async def guards(self) -> schema.GuardPage:
+        async with self._catalogue.reader() as db:
+            rows = await guards.listed(db)
+        return schema.GuardPage(
+            items=[
+                schema.Guard(
+                    id=row.id,
+                    kind=row.kind,
+                    reason=row.reason,
+                    created_at=row.created_at,
+                    count=len(row.actions),
+                    actions=[msgspec.convert(a._asdict(), schema.SyncAction) for a in row.actions],
+                    of=row.live,
+                )
+                for row in rows
+            ]
+        )
+
+    async def approve(self, guard_id: str) -> schema.GuardApproved:
+        row = await self._catalogue.write(lambda db: guards.approve(db, guard_id))
+        if row is None:
+            raise NotFound(f"there is no open guard {guard_id!r}", hint="`syncctl guards` shows them")
+        self._activity.emit("approved", "site", guard_id, f"approved {guard_id}: {row.reason}")
+        kind, payload = ("sync", {}) if row.kind == "removals" else ("verify", {"repair": True})
+        job = await self._jobs.submit(kind, f"approved {guard_id}", payload)
+        return schema.GuardApproved(id=guard_id, job_id=job.id, count=len(row.actions))
+
+    # --- services -----------------------------------------------------------------------------------
+
+    async def pause(self, service: str | None) -> schema.ServicesReply:
+        self._supervisor.pause(self._known(service))
+        return self._services()
+
+    async def resume(self, service: str | None) -> schema.ServicesReply:
+        self._supervisor.resume(self._known(service))
+        return self._services()
+
+    def _known(self, service: str | None) -> str | None:
+        names = [info.name for info in self._supervisor.status()]
+        if service is not None and service not in names:
+            raise NotFound(f"there is no service {service!r}", hint=f"services are: {', '.join(names)}")
+        if service == "control":
+            raise Invalid("`control` answers this call; it cannot be paused", hint="stop the daemon instead")
+        return service
+
+    def _services(self) -> schema.ServicesReply:
+        return schema.ServicesReply(services=[_service(info) for info in self._supervisor.status()])
+
+    async def reload(self) -> schema.ReloadReply:
+        return await self._reload()
+
+    async def show_config(self) -> schema.ConfigReply:
+        from syncd.config_file import redacted
+
+        config = self._config()
+        return schema.ConfigReply(path=str(config.path) if config.path else None, settings=redacted(config))
+
+    def _job(self, row: JobRow) -> schema.Job:
+        done, total = self._jobs.progress_of(row.id) or (row.progress_done, row.progress_total)
+        return schema.Job(
+            id=row.id,
+            kind=row.kind,
+            subject=row.subject,
+            state=row.state,  # type: ignore[arg-type]
+            attempts=row.attempts,
+            created_at=row.created_at,
+            next_attempt_at=row.next_attempt_at,
+            error=row.error,
+            progress=schema.Progress(done=done, total=total),
+            updated_at=row.updated_at,
+        )
+
+
+def report(run: SyncRun) -> schema.SyncReport:
+    """The run as the API's reply."""
+    return msgspec.convert(run.as_dict(), schema.SyncReport)
+
+
+def _time(info: ServiceInfo) -> str:
+    return info.since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _service(info: ServiceInfo) -> schema.ServiceStatus:
+    return schema.ServiceStatus(
+        name=info.name,
+        state=info.state,
+        since=_time(info),
+        restarts=info.restarts,
+        last_error=info.last_error,
+    )
