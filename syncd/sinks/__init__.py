@@ -42,6 +42,15 @@ def storage_id_of(config: StorageConfig) -> str:
     return f"{place}#{config.prefix}"
 
 
+def public_url(config: StorageConfig, key: str) -> str | None:
+    """What `Sink.url` answers, without opening the storage."""
+    from syncd.sinks.keys import public_address
+
+    if config.public_url:
+        return public_address(config.public_url, key)
+    return (config.base_path.absolute() / key).as_uri() if config.type == "local" else None
+
+
 def endpoint_of(config: StorageConfig) -> str:
     """The S3 endpoint's URL without a trailing slash: `endpoint_url`, or that of the R2 account."""
     if config.endpoint_url:

@@ -25,6 +25,7 @@ T = TypeVar("T")
 Segments = list[str]
 Objects = list[StoredObject]
 
+_RACES_LOST = 100
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file, on btrfs, XFS and bcachefs
 
 
@@ -126,16 +127,15 @@ class LocalSink:
 
     def _put(self, upload: Upload, segments: Segments) -> StoredObject:
         with self._base(create=True) as base, self._source(upload) as source:
-            while True:
-                folder = folders.open_below(base, segments[:-1], create=True)
-                try:
-                    return self._write(upload, source, folder, segments[-1])
-                except FileNotFoundError:
-                    # A delete has just removed the folder as empty; a new one is made.
-                    if len(segments) == 1 or os.fstat(folder).st_nlink:
-                        raise
-                finally:
-                    os.close(folder)
+            for _ in range(_RACES_LOST):
+                # A delete may take the folder away as empty at any moment; then a new one is made.
+                with suppress(FileNotFoundError):
+                    folder = folders.open_below(base, segments[:-1], create=True)
+                    try:
+                        return self._write(upload, source, folder, segments[-1])
+                    finally:
+                        os.close(folder)
+        raise self._vanished()
 
     @contextmanager
     def _source(self, upload: Upload) -> Iterator[int]:

@@ -225,10 +225,9 @@ class S3Sink:
             return
 
     async def _abort(self, key: str, upload_id: str) -> None:
-        missing = self._client.exceptions.NoSuchUpload
-        with self._translating(f"cannot abort an upload of {key}"):
-            with suppress(missing):  # completed, aborted, or expired after R2's seven days
-                await self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
+        missing = self._client.exceptions.NoSuchUpload  # completed, aborted, or expired after seven days
+        with self._translating(f"cannot abort an upload of {key}"), suppress(missing):
+            await self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
         await self._ledger.ended(self.storage_id, upload_id)
 
     async def abort_unfinished(self) -> int:
@@ -287,7 +286,8 @@ class S3Sink:
             except self._client.exceptions.NoSuchKey:
                 raise Refused(f"there is no object {key!r} in bucket {self._bucket}") from None
             left = int(answer["ContentLength"])
-            async with answer["Body"] as body:
+            body = answer["Body"]
+            async with body:
                 while chunk := await body.read(READ_BYTES):
                     left -= len(chunk)
                     await to_thread.run_sync(take, chunk)

@@ -34,9 +34,24 @@ AUTH_HINTS: Final[Mapping[str, str]] = {
     "Unauthorized": _KEYS,
 }
 TRANSIENT_CODES: Final = frozenset(
-    """BadDigest ClientDisconnect ConditionalRequestConflict IncompleteBody InternalError InvalidPart
-    NoSuchUpload OperationAborted PreconditionFailed RequestTimeout ServiceUnavailable SlowDown Throttling
-    ThrottlingException TooManyRequests TooManyRequestsException""".split()
+    [
+        "BadDigest",
+        "ClientDisconnect",
+        "ConditionalRequestConflict",
+        "IncompleteBody",
+        "InternalError",
+        "InvalidPart",
+        "NoSuchUpload",
+        "OperationAborted",
+        "PreconditionFailed",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+        "TooManyRequestsException",
+    ]
 )
 _CHECKSUM_TRAP: Final = (
     "this storage takes no checksum headers: unset AWS_REQUEST_CHECKSUM_CALCULATION, and look for a proxy "
@@ -98,7 +113,8 @@ def _unanswered(error: Exception, what: str) -> SyncdError:
             f"{what}: the server's certificate is not trusted",
             hint="check endpoint_url under [storage] and the clock; AWS_CA_BUNDLE names an authority",
         )
-    if isinstance(error, exceptions.HTTPClientError | exceptions.IncompleteReadError):
+    broken = exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError
+    if isinstance(error, broken):
         return Transient(f"{what}: {error}")
     if isinstance(error, parsers.ResponseParserError):
         return Transient(f"{what}: the answer is not S3's", hint="check endpoint_url under [storage]")

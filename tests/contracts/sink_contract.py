@@ -21,7 +21,6 @@ WEIRD_NAMES = [
     "ünï-日本-🎞.jpg",
     "nfd-e\u0301.jpg",
     "[brackets] {braces} (round).jpg",
-    "back\\slash.jpg",
 ]
 
 
