@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from syncd.errors import Refused
-from syncd.imaging.exif import MAKE, CameraFacts, camera_facts
+from syncd.imaging.exif import MAKE, CameraFacts, camera_facts, facts_of
 
 MAX_MEGAPIXELS = 150
 # JPEG is decoded at a fraction of its size, so that larger ones still fit into the memory limit.
@@ -130,19 +130,9 @@ def open_picture(file: BinaryIO, head: bytes, name: str = "") -> Opened:
     with decoding(image_format):
         if image_format == "RAW":
             return _open_raw(file, suffix, CameraFacts())
+        if image_format == "TIFF" and (raw := _opened_if_raw(file, suffix)) is not None:
+            return raw
         picture = _open_with_pillow(file, image_format)
-        if image_format == "TIFF" and _is_raw(picture, suffix):
-            file.seek(0)
-            camera = camera_facts(picture)
-            try:
-                return _open_raw(file, suffix, camera)
-            except NotDecoded:
-                raise
-            except Exception:
-                if _DNG_VERSION in picture.getexif():
-                    raise
-                file.seek(0)  # a plain TIFF by a camera's name
-                picture = _open_with_pillow(file, image_format)
         limit = MAX_SCALED_MEGAPIXELS if image_format == "JPEG" else MAX_MEGAPIXELS
         _check_size(picture.size, limit)
         content_type = _CONTENT_TYPES[image_format]
@@ -192,15 +182,27 @@ def _open_with_pillow(file: BinaryIO, image_format: str) -> Image.Image:
         raise NotDecoded(f"damaged {image_format}: its header makes no sense") from error
 
 
-def _is_raw(picture: Image.Image, suffix: str) -> bool:
+def _opened_if_raw(file: BinaryIO, suffix: str) -> Opened | None:
     """Camera RAW files are TIFF whose first picture is a thumbnail or a colour-filter mosaic."""
-    tags = picture.getexif()
-    return (
-        suffix in _RAW_SUFFIXES
-        or _DNG_VERSION in tags
-        or tags.get(_PHOTOMETRIC) in (_CFA, _LINEAR_RAW)
-        or (tags.get(_NEW_SUBFILE_TYPE) == 1 and _SUB_IFDS in tags and MAKE in tags)
-    )
+    tags = Image.Exif()
+    try:
+        tags.load_from_fp(file)  # type: ignore[no-untyped-call,unused-ignore]
+    except Exception:  # noqa: BLE001 - Pillow will say what is wrong with it
+        file.seek(0)
+        return None
+    certain = _DNG_VERSION in tags or tags.get(_PHOTOMETRIC) in (_CFA, _LINEAR_RAW)
+    likely = tags.get(_NEW_SUBFILE_TYPE) == 1 and _SUB_IFDS in tags and MAKE in tags
+    camera = facts_of(tags)
+    file.seek(0)
+    if not (certain or likely or suffix in _RAW_SUFFIXES):
+        return None
+    try:
+        return _open_raw(file, suffix, camera)
+    except Exception:
+        if certain:
+            raise
+        file.seek(0)
+        return None  # a plain TIFF by a camera's name
 
 
 def _open_raw(file: BinaryIO, suffix: str, camera: CameraFacts) -> Opened:

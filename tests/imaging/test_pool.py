@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import textwrap
-import time
 from datetime import datetime
 from pathlib import Path
 
@@ -41,9 +40,13 @@ async def until_gone(pids: list[int]) -> None:
             await anyio.sleep(0.01)
 
 
-def write_slow_png(path: Path) -> Path:
-    """A small file that takes long to decode: 100 megapixels of zeros."""
-    Image.new("1", (10_000, 10_000)).save(path, "PNG")
+def write_slow_jpeg(path: Path, scans: int) -> Path:
+    """A small file that takes about 15 ms a scan to decode: a progressive JPEG that repeats its last one."""
+    buffer = io.BytesIO()
+    Image.new("L", (4000, 4000), 128).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    last = data.rindex(b"\xff\xda")
+    path.write_bytes(data[:last] + data[last:-2] * scans + data[-2:])
     return path
 
 
@@ -102,9 +105,9 @@ async def test_cancelled_callers_leave_nothing_behind(pool: ImagingPool, tmp_pat
 
 
 async def test_a_cancelled_rendition_leaves_no_file(pool: ImagingPool, tmp_path: Path) -> None:
-    path = write_slow_png(tmp_path / "a.png")
+    path = write_slow_jpeg(tmp_path / "a.png", 60)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    with anyio.move_on_after(0.3):
+    with anyio.move_on_after(0.4):
         await pool.render(str(path), tmp_path / "out.jpg", sha256)
         pytest.fail("the rendition was too quick for this test")
     with anyio.fail_after(15):
@@ -136,7 +139,7 @@ async def test_urgent_work_overtakes(tmp_path: Path) -> None:
 async def test_a_worker_killed_at_work_is_replaced_and_its_photo_done(
     pool: ImagingPool, tmp_path: Path
 ) -> None:
-    path = write_slow_png(tmp_path / "slow.png")
+    path = write_slow_jpeg(tmp_path / "slow.jpg", 60)
     write_jpeg(tmp_path / "a.jpg", 1)
     await pool.inspect(str(tmp_path / "a.jpg"))
     hashes: list[str | None] = []
@@ -169,9 +172,9 @@ async def test_the_first_process_may_die_too(pool: ImagingPool, tmp_path: Path) 
 
 
 async def test_a_photo_that_takes_too_long_is_set_aside_until_it_changes(tmp_path: Path) -> None:
-    slow = write_slow_png(tmp_path / "slow.png")
-    write_jpeg(tmp_path / "a.jpg", 1)
-    async with ImagingPool(2, tmp_path / "staging", time_limit_s=0.15) as pool:
+    slow = write_slow_jpeg(tmp_path / "slow.jpg", 5000)
+    write_jpeg(tmp_path / "a.jpg", 1, width=200, height=100)
+    async with ImagingPool(2, tmp_path / "staging", time_limit_s=1) as pool:
         done: list[str] = []
 
         async def inspect() -> None:
@@ -181,7 +184,7 @@ async def test_a_photo_that_takes_too_long_is_set_aside_until_it_changes(tmp_pat
             for _ in range(8):
                 tasks.start_soon(inspect)
             with pytest.raises(
-                Refused, match=r"set aside: it killed a worker three times \(it took longer than 0.15 s\)"
+                Refused, match=r"set aside: it killed a worker three times \(it took longer than 1 s\)"
             ):
                 await pool.inspect(str(slow))
         assert len(done) == 8
@@ -196,10 +199,10 @@ async def test_a_photo_that_takes_too_long_is_set_aside_until_it_changes(tmp_pat
 
 
 async def test_memory_is_limited_and_the_worker_lives_on(tmp_path: Path) -> None:
-    hungry = tmp_path / "hungry.tif"
-    Image.new("RGB", (12_000, 10_000)).save(hungry, "TIFF", compression="tiff_lzw")
+    hungry = tmp_path / "hungry.png"
+    Image.new("1", (12_000, 12_000)).save(hungry)  # 22 kB, 144 MB when decoded
     write_jpeg(tmp_path / "a.jpg", 1)
-    async with ImagingPool(1, tmp_path / "staging", memory_limit_bytes=400 * 1024**2) as pool:
+    async with ImagingPool(1, tmp_path / "staging", memory_limit_bytes=220 * 1024**2) as pool:
         facts = await pool.inspect(str(hungry))
         assert facts.decode_error == "needs more memory than a worker may use"
         assert facts.sha256 == hashlib.sha256(hungry.read_bytes()).hexdigest()
@@ -273,7 +276,7 @@ async def test_workers_die_with_a_killed_daemon(tmp_path: Path) -> None:
 
 
 async def test_closing_ends_everything_and_tells_the_waiting(tmp_path: Path) -> None:
-    slow = write_slow_png(tmp_path / "slow.png")
+    slow = write_slow_jpeg(tmp_path / "slow.jpg", 5000)
     refused: list[str] = []
 
     async def inspect() -> None:
@@ -303,16 +306,6 @@ async def test_workers_that_cannot_start_are_transient(
             with pytest.raises(Transient, match="cannot be started"):
                 await pool.inspect(str(tmp_path / "a.jpg"))
         assert (await pool.inspect(str(tmp_path / "a.jpg"))).decode_error is None
-
-
-async def test_the_loop_stays_free(pool: ImagingPool, tmp_path: Path) -> None:
-    for seed in range(40):
-        write_jpeg(tmp_path / f"{seed}.jpg", seed)
-    before = time.process_time()
-    async with anyio.create_task_group() as tasks:
-        for seed in range(40):
-            tasks.start_soon(pool.inspect, str(tmp_path / f"{seed}.jpg"))
-    assert time.process_time() - before < 2  # the work itself would cost more than that many times over
 
 
 async def test_previews_are_upright_and_fit(pool: ImagingPool, tmp_path: Path) -> None:
