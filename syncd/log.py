@@ -35,6 +35,7 @@ def register_secret(value: str) -> None:
         json.dumps(value)[1:-1],
         json.dumps(value, ensure_ascii=False)[1:-1],
         repr(value)[1:-1],
+        urllib.parse.quote(value),
         urllib.parse.quote(value, safe=""),
         urllib.parse.quote_plus(value),
     }
@@ -149,12 +150,14 @@ def _escape_fields(logger: object, method: str, event: Any) -> Any:
 
 def _escape(key: str, value: object) -> object:
     if isinstance(value, str):
+        # Before the renderer quotes it, which would hide a secret that was already quoted once.
+        value = redact(value)
         # A traceback keeps its lines; each of them is escaped.
         return "\n".join(map(printable, value.split("\n"))) if key == "exception" else printable(value)
     if isinstance(value, bool | int | float | None):
         return value
     if isinstance(value, Mapping):
-        return {printable(str(name)): _escape("", inner) for name, inner in value.items()}
+        return {printable(redact(str(name))): _escape("", inner) for name, inner in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [_escape("", inner) for inner in value]
-    return printable(str(value))
+    return printable(redact(str(value)))

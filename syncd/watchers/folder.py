@@ -33,6 +33,7 @@ DEBOUNCE_MS = 75
 HEARTBEAT_S = 1.0
 STALL_S = 2.0
 ROOT_CHECK_S = 5.0
+COUNT_AFTER_S = 0.1  # by then watchfiles has closed the watch before this one
 LONGEST_RETRY_S = 5.0
 LIMIT_RETRY_S = 60.0
 LONGEST_POLL_S = 60.0
@@ -190,6 +191,9 @@ class FolderWatcher:
             self._refolder, self._stale, stale = anyio.Event(), set(), self._stale
             folders = await to_thread.run_sync(folders_to_watch, self._root, self._stages)
             if folders == watched and not stale:
+                with anyio.move_on_after(COUNT_AFTER_S):
+                    await self._refolder.wait()
+                    continue
                 self.watches = await to_thread.run_sync(count_watches)
                 await self._refolder.wait()
                 continue
