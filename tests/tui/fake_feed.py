@@ -1,0 +1,374 @@
+"""A feed without a daemon, and what a daemon might say: the same on every run."""
+
+from __future__ import annotations
+
+import struct
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from syncd.control import schema
+from tui.asks import AskFailed, Interest
+from tui.state import (
+    ActivitySnapshot,
+    Connected,
+    Connecting,
+    Keyed,
+    ListArrived,
+    ListAsked,
+    Lost,
+    StatusArrived,
+    SyncArrived,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tui.asks import Ask
+    from tui.state import Event, ListName
+
+NOON = datetime(2026, 5, 30, 14, 2, 11, tzinfo=UTC)
+NOW = NOON.timestamp()
+
+
+def before(**ago: float) -> str:
+    """RFC 3339 time so long before the frozen now."""
+    return (NOON - timedelta(**ago)).isoformat().replace("+00:00", "Z")
+
+
+def version(number: int, scene: str, stage: str, current: bool, live: bool, **more: Any) -> schema.Version:
+    """A version of a scene."""
+    suffix = {"initial_scan": "", "inverted_original_scans": "_inv", "final_crops": "_crop"}[stage]
+    return schema.Version(
+        version_id=number,
+        version_type=stage,
+        local_path=f"/archive/images/batch/{stage}/{scene}{suffix}.jpg",
+        is_current=current,
+        r2_key=f"scenes/{scene}.jpg" if live else None,
+        url=f"https://photos.example/scenes/{scene}.jpg" if live else None,
+        sha256=f"{number:064x}",
+        size_bytes=150_000 + number * 4211,
+        perceptual_hash="c3d2e1f0a5b49687",
+        synced_at=before(minutes=number) if live else None,
+        width=1600,
+        height=1067,
+        captured_at="1998-07-12T15:04:05",
+        **more,
+    )
+
+
+def scene(number: int, batch: str = "2025-11-04-batch-1") -> schema.Scene:
+    """A scene with three stages; every seventh has one, every ninth cannot be decoded."""
+    name = f"IMG_{number:04}"
+    scene_id = f"{batch}-{name}"
+    if number % 9 == 5:
+        broken = version(
+            number * 3, scene_id, "initial_scan", True, False, failure="truncated JPEG: 3 of 9 blocks"
+        )
+        return schema.Scene(
+            scene_id=scene_id,
+            batch_name=batch,
+            base_filename=name,
+            capture_date=None,
+            live=False,
+            versions=[broken],
+        )
+    stages = (
+        ["initial_scan"] if number % 7 == 3 else ["initial_scan", "inverted_original_scans", "final_crops"]
+    )
+    versions = [
+        version(number * 3 + place, scene_id, stage, stage == stages[-1], stage == stages[-1])
+        for place, stage in enumerate(stages)
+    ]
+    return schema.Scene(
+        scene_id=scene_id, batch_name=batch, base_filename=name,
+        capture_date="1998-07-12T15:04:05", live=True, versions=versions,
+    )  # fmt: skip
+
+
+def batches(count: int = 14) -> list[schema.Batch]:
+    """Batches of all kinds."""
+    return [
+        schema.Batch(
+            name=f"2025-{number % 12 + 1:02}-batch-{number}",
+            is_public=number % 4 != 0,
+            source_directory="final_crops" if number % 5 == 2 else None,
+            scenes=120 + number * 37 % 400,
+            versions=(120 + number * 37 % 400) * 3,
+            live=0 if number % 4 == 0 else (120 + number * 37 % 400) - (number % 3),
+            failed=number % 3 if number % 4 else 0,
+            last_synced_at=before(minutes=3 * number**2 + 1) if number % 4 else None,
+        )
+        for number in range(1, count + 1)
+    ]
+
+
+def jobs() -> list[schema.Job]:
+    """Jobs of all kinds."""
+    rows = [
+        (
+            "j-101",
+            "upload",
+            "2025-02-batch-1-IMG_0307",
+            "failed",
+            5,
+            "truncated JPEG: 3 of 9 blocks are there",
+        ),
+        (
+            "j-102",
+            "upload",
+            "2025-03-batch-2-DSC_1180",
+            "failed",
+            3,
+            "storage refused the object: AccessDenied",
+        ),
+        (
+            "j-103",
+            "record",
+            "2025-03-batch-2/raw/A7_0012.ARW",
+            "refused",
+            1,
+            "177 megapixels are more than 100",
+        ),
+        ("j-104", "sync", "2025-02-batch-1", "running", 1, None),
+        ("j-105", "upload", "2025-02-batch-1-IMG_0331", "waiting", 2, "storage said 503 SlowDown"),
+        ("j-106", "upload", "2025-02-batch-1-IMG_0332", "queued", 0, None),
+        ("j-107", "sync", "every batch", "done", 1, None),
+    ]
+    return [
+        schema.Job(
+            id=key, kind=kind, subject=subject, state=state, attempts=tries,  # type: ignore[arg-type]
+            created_at=before(minutes=9 + number), error=error,
+            next_attempt_at=before(seconds=-30) if state == "waiting" else None,
+            progress=schema.Progress(done=312, total=540) if state == "running" else schema.Progress(),
+            updated_at=before(minutes=number * 2, seconds=7),
+        )
+        for number, (key, kind, subject, state, tries, error) in enumerate(rows)
+    ]  # fmt: skip
+
+
+def guard(count: int = 214) -> schema.Guard:
+    """A removal that waits."""
+    return schema.Guard(
+        id="g-17",
+        kind="removals",
+        reason="2025-04-batch-3 vanished: its folder is gone while the others are there",
+        created_at=before(minutes=21),
+        count=count,
+        of=1902,
+        actions=[
+            schema.SyncAction(
+                action="remove", scene_id=f"2025-04-batch-3-IMG_{n:04}", version_type="final_crops",
+                local_path=f"/archive/images/2025-04-batch-3/final_crops/IMG_{n:04}_crop.jpg",
+                key=f"scenes/2025-04-batch-3-IMG_{n:04}.jpg",
+            )
+            for n in range(1, count + 1)
+        ],
+    )  # fmt: skip
+
+
+def activity(count: int = 60) -> list[schema.ActivityItem]:
+    """A log with consecutive ids."""
+    kinds = [
+        ("uploaded", "site", "2025-02-batch-1-IMG_{n:04}", "uploaded 1.8 MB"),
+        ("recorded", "batches", "2025-02-batch-1", "3 new versions"),
+        ("uploaded", "site", "2025-02-batch-1-IMG_{n:04}", "uploaded 2.1 MB"),
+        ("failed", "site", "2025-02-batch-1-IMG_{n:04}", "truncated JPEG: 3 of 9 blocks are there"),
+        ("withdrawn", "site", "2025-04-batch-4", "private now: 31 scenes removed"),
+    ]
+    return [
+        schema.ActivityItem(
+            id=number, at=before(seconds=(count - number) * 4), kind=kinds[number % 5][0],
+            service=kinds[number % 5][1], subject=kinds[number % 5][2].format(n=number), message=kinds[number % 5][3],
+        )
+        for number in range(1, count + 1)
+    ]  # fmt: skip
+
+
+def status(**more: Any) -> schema.Status:
+    """A busy daemon with something of everything."""
+    fields: dict[str, Any] = {
+        "version": "1.0",
+        "uptime_s": 273_840.0,
+        "services": [
+            schema.ServiceStatus(name="batches", state="running", since=before(hours=5)),
+            schema.ServiceStatus(
+                name="site", state="backing_off", since=before(seconds=40), restarts=3,
+                last_error="storage said 503 SlowDown",
+            ),
+            schema.ServiceStatus(name="control", state="running", since=before(days=3)),
+        ],
+        "queues": {
+            "inspect": schema.QueueStatus(waiting=1204, running=2),
+            "upload": schema.QueueStatus(waiting=12, running=4, failed=3),
+        },
+        "counts": schema.Counts(batches=14, public_batches=11, scenes=18_543, versions=55_102, live=17_902),
+        "sources": [schema.SourceStatus(name="images", state="running", last_success_at=before(seconds=2))],
+        "blocked": [],
+        "watcher": schema.WatcherStatus(watches=61),
+        "guards": 1,
+        "throughput": schema.Throughput(uploaded=17_902, uploaded_bytes=26_000_000_000, inspected=55_102),
+        "last_activity_id": 60,
+        "storage": "local:/archive/storage",
+    }  # fmt: skip
+    return schema.Status(**(fields | more))
+
+
+def idle_status(**more: Any) -> schema.Status:
+    """A daemon that has nothing at all."""
+    calm: dict[str, Any] = {
+        "services": [
+            schema.ServiceStatus(name=name, state="running", since=before(minutes=2))
+            for name in ("batches", "site", "control")
+        ],
+        "queues": {"inspect": schema.QueueStatus(), "upload": schema.QueueStatus()},
+        "counts": schema.Counts(),
+        "guards": 0,
+        "idle": True,
+        "throughput": schema.Throughput(),
+        "last_activity_id": 0,
+    }
+    return status(**(calm | more))
+
+
+def sync_report(**more: Any) -> schema.SyncReport:
+    """A sync in its middle."""
+    fields: dict[str, Any] = {
+        "job_id": "j-104", "state": "running", "scanned": 540, "uploaded": 300, "total": 540, "done_steps": 312,
+        "failed": [schema.PathReason(path="a.jpg", reason="truncated")] * 2, "bytes": 48_000_000,
+    }  # fmt: skip
+    return schema.SyncReport(**(fields | more))
+
+
+def picture(width: int, height: int) -> bytes:
+    """A preview: a smooth picture of 3:2 that fits."""
+    width, height = min(width, height * 3 // 2), min(height, width * 2 // 3)
+    pixels = bytearray()
+    for y in range(height):
+        for x in range(width):
+            sky = y * 5 < height * 3
+            pixels += bytes(
+                (60 + 90 * x // width, 110 + 80 * y // height, 200 - 60 * y // height) if sky
+                else (90 + 60 * x // width, 120 - 40 * x // width, 50)
+            )  # fmt: skip
+    return struct.pack(">HH", width, height) + bytes(pixels)
+
+
+class FakeFeed:
+    """Implements the feed's seam. `scene_kind`: full, empty, error (no daemon at the start) or stale (lost)."""
+
+    where = "/run/syncd/syncd.sock"
+
+    def __init__(self, kind: str = "full") -> None:
+        self.kind = kind
+        self.interest = Interest()
+        self.asked: list[Ask] = []
+        self.refreshed = 0
+        self.refuse: AskFailed | None = None
+        self.previews: list[int] = []
+        self.answered = anyio.Event()
+        self.answered.set()
+        self.send: Callable[[Event], None] = lambda event: None
+        full = kind in ("full", "stale")
+        self.status = status() if full else idle_status()
+        self.lists: dict[ListName, tuple[Keyed[Any], ...]] = {
+            "batches": tuple(Keyed(b.name, b) for b in (batches() if full else [])),
+            "jobs": tuple(Keyed(j.id, j) for j in (jobs() if full else [])),
+            "guards": tuple(Keyed(g.id, g) for g in ([guard()] if full else [])),
+            "scenes": tuple(Keyed(s.scene_id, s) for s in ([scene(n) for n in range(1, 41)] if full else [])),
+        }
+        self.items = activity() if full else []
+
+    async def run(self, send: Callable[[Event], None]) -> None:
+        self.send = send
+        send(Connecting(NOW - 12, self.where))
+        if self.kind == "error":
+            send(
+                Lost(
+                    NOW - 12,
+                    "no daemon answers at /run/syncd/syncd.sock: there is no such socket",
+                    "start the daemon with `syncd run` (or `systemctl start syncd`)",
+                    NOW + 3,
+                )
+            )
+        else:
+            self.talk()
+        if self.kind == "stale":
+            send(Lost(NOW - 12, "no daemon answers: it hung up", "", NOW + 3))
+        await anyio.sleep_forever()
+
+    def talk(self) -> None:
+        """Says everything as a daemon does when one connects."""
+        send = self.send
+        send(Connected(NOW - 12))
+        if self.items:
+            send(ActivitySnapshot(tuple(self.items), self.items[-1].id))
+            totals = self.status.throughput
+            for back in range(60, 0, -1):
+                grown = schema.Throughput(
+                    uploaded=totals.uploaded - back * 12 - back % 7 * 5,
+                    uploaded_bytes=totals.uploaded_bytes - back * 8_200_000,
+                    inspected=totals.inspected - back * 20,
+                )
+                old = status(throughput=grown)
+                send(StatusArrived(NOW - 12 - back * 2, old))
+        send(StatusArrived(NOW - 12, self.status))
+        if self.items:
+            for back in range(4, 0, -1):
+                send(SyncArrived(NOW - back * 2, sync_report(done_steps=312 - back * 12)))
+            send(SyncArrived(NOW, sync_report()))
+        else:
+            send(SyncArrived(NOW, schema.SyncReport(state="done")))
+        self.answer()
+
+    def answer(self) -> None:
+        """The lists that are looked at."""
+        if self.kind == "error":
+            return
+        for name in sorted(self.interest.lists):
+            subject = ("", "")
+            rows = self.lists[name]
+            if name == "scenes":
+                batch, words = self.interest.scenes
+                subject = (batch, words)
+                rows = tuple(row for row in rows if words in row.value.base_filename)
+                if self.interest.live_only:
+                    rows = tuple(row for row in rows if row.value.live)
+                self.send(ListAsked(name, subject))
+            self.send(ListArrived(name, NOW, rows, subject))
+
+    def look(self, interest: Interest) -> None:
+        if interest != self.interest:
+            self.interest = interest
+            self.answer()
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+
+    async def do(self, ask: Ask) -> str:
+        self.asked.append(ask)
+        await self.answered.wait()
+        if self.refuse is not None:
+            raise self.refuse
+        return f"done: {type(ask).__name__}"
+
+    async def plan(self, batch: str) -> schema.SyncReport:
+        actions = [
+            schema.SyncAction(
+                action="upload", scene_id=f"{batch}-IMG_{n:04}", version_type="final_crops",
+                local_path=f"/archive/{n}.jpg", key=f"scenes/{batch}-IMG_{n:04}.jpg",
+            )
+            for n in range(1, 13)
+        ]  # fmt: skip
+        return schema.SyncReport(state="done", dry_run=True, actions=actions, bytes=2_000_000)
+
+    async def live_scenes(self, batch: str) -> schema.ScenePage:
+        return schema.ScenePage(items=[scene(n, batch) for n in range(1, 19) if n % 9 != 5])
+
+    async def stages(self, batch: str) -> list[Keyed[str]]:
+        return [Keyed(name, name) for name in ("final_crops", "initial_scan", "inverted_original_scans")]
+
+    async def preview(self, version_id: int, width: int, height: int) -> bytes:
+        self.previews.append(version_id)
+        return picture(width, height)

@@ -1,0 +1,76 @@
+"""One picture as large as the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen
+from textual.strip import Strip
+
+from tui.widgets.lines import Lines, Toned
+from tui.widgets.stages import Want
+
+if TYPE_CHECKING:
+    from textual import events
+    from textual.app import ComposeResult
+
+    from syncd.control import schema
+
+
+class Canvas(Toned):
+    """Strips in the middle."""
+
+    picture: list[Strip] | str = ""
+
+    def render_line(self, y: int) -> Strip:
+        width, height = self.size
+        if isinstance(self.picture, str):
+            return self.strip(((self.picture, "bad"),) if y == 0 else (), width)
+        top = max(0, (height - len(self.picture)) // 2)
+        if not top <= y < top + len(self.picture):
+            return self.strip((), width)
+        strip = self.picture[y - top]
+        left = max(0, (width - strip.cell_length) // 2)
+        return Strip.join([Strip.blank(left, self.tone("")), strip]).adjust_cell_length(width, self.tone(""))
+
+
+class PictureView(ModalScreen[None]):
+    """Closes on the key that opened it, and on `esc`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q,space", "close", "Close", show=False)]
+    AUTO_FOCUS = ""
+
+    def __init__(self, version: schema.Version) -> None:
+        super().__init__()
+        self.version = version
+
+    def compose(self) -> ComposeResult:
+        yield Canvas(id="canvas")
+        yield Lines(id="caption")
+
+    def on_mount(self) -> None:
+        version = self.version
+        caption = (
+            (f" {version.version_type}  ", "bold"),
+            (version.local_path, "dim"),
+            ("   esc", "key"),
+            (" close", "dim"),
+        )
+        self.query_one(Lines).show([caption])
+
+    def on_resize(self, _event: events.Resize) -> None:
+        self.run_worker(self._load(), exclusive=True)
+
+    async def _load(self) -> None:
+        from tui.app import Dashboard
+
+        assert isinstance(self.app, Dashboard)
+        width, height = self.app.size
+        want = Want(self.version.version_id, self.version.sha256 or "", width, height - 1)
+        canvas = self.query_one(Canvas)
+        canvas.picture = await self.app.picture(want)
+        canvas.refresh()
+
+    def action_close(self) -> None:
+        self.dismiss(None)
