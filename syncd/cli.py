@@ -154,6 +154,7 @@ def _sync(config: Config, options: Any, db_path: Path, as_json: bool) -> SyncRun
 
     from syncd.flows.once import sync_once
     from syncd.lock import acquire_lock
+    from syncd.state_dir import empty_staging, prepare_state_dir
 
     async def main() -> SyncRun:
         if as_json:
@@ -164,8 +165,12 @@ def _sync(config: Config, options: Any, db_path: Path, as_json: bool) -> SyncRun
             return await sync_once(config, options, db_path, watch)
 
     if options.dry_run and not db_path.exists():
+        # Nothing to lock, and nothing may be left behind.
         return anyio.run(main, backend_options={"use_uvloop": _has_uvloop()})
+    prepare_state_dir(config.daemon.state_dir)
+    db_path.parent.mkdir(parents=True, exist_ok=True)
     with acquire_lock(db_path.parent):
+        empty_staging(config.daemon.state_dir / "staging")
         return anyio.run(main, backend_options={"use_uvloop": _has_uvloop()})
 
 
@@ -218,7 +223,10 @@ def _complain(error: SyncdError) -> None:
 def guarded(command: Callable[[], Any]) -> int:
     """Runs a click command; errors become one or two lines on stderr and the contract's exit codes."""
     try:
-        command()
+        try:
+            command()
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from None
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
@@ -238,6 +246,14 @@ def guarded(command: Callable[[], Any]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
     return ExitCode.DONE
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Of several errors at once, the one to tell: one of ours before anything else."""
+    from syncd.supervisor import leaves
+
+    found = leaves(errors)
+    return next((error for error in found if isinstance(error, SyncdError)), found[0])
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ class DaemonConfig:
     socket_group: str = ""
     log_level: str = "info"
     workers: int = 0
+
+    @property
+    def worker_count(self) -> int:
+        """How many processes do heavy work; `workers`, or one for each core."""
+        return self.workers or os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from syncd.catalogue import log
 from syncd.catalogue.activity import ActivityRow
 from syncd.catalogue.database import Catalogue
 from syncd.catalogue.jobs import JobRow
-from syncd.config import Config
-from syncd.config_file import NEEDS_RESTART, difference, load_config, secret_values
+from syncd.config import RELOADABLE, Config, difference, secret_values
+from syncd.config_file import load_config
 from syncd.control import schema
 from syncd.control.server import ControlServer
 from syncd.control.socket_path import default_socket_path
@@ -38,7 +38,8 @@ from syncd.log import configure_logging, get_logger, register_secret
 from syncd.metrics import Metrics
 from syncd.notify import Notifier
 from syncd.signals import heed_signals
-from syncd.supervisor import Supervisor
+from syncd.state_dir import empty_staging, prepare_state_dir
+from syncd.supervisor import Service, Supervisor, leaves
 
 _log = get_logger("daemon")
 
@@ -48,27 +49,14 @@ _STOP_S = 8.0
 
 def run_daemon(config: Config, config_path: Path | None) -> int:
     """Runs until SIGTERM or SIGINT; the exit code. Raises Fatal when it cannot start."""
-    os.umask(0o077)
     configure_logging(config.daemon.log_level)
     for secret in secret_values(config):
         register_secret(secret)
-    _make_state_dir(config.daemon.state_dir)
+    prepare_state_dir(config.daemon.state_dir)
     with acquire_lock(config.daemon.state_dir):
         daemon = Daemon(config, config_path)
         anyio.run(daemon.run, backend_options={"use_uvloop": True})
     return ExitCode.DONE
-
-
-def _make_state_dir(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-    except OSError as error:
-        raise Fatal(
-            f"{folder} cannot be made: {error.strerror}",
-            hint="set state_dir under [daemon] to a folder that this user may write",
-            exit_code=ExitCode.CONFIG,
-        ) from error
 
 
 class Daemon:
@@ -85,9 +73,7 @@ class Daemon:
             async with AsyncExitStack() as stack:
                 await self._run(stack)
         except BaseExceptionGroup as errors:
-            fatal, _ = errors.split(Fatal)
-            while isinstance(fatal, BaseExceptionGroup):
-                fatal = fatal.exceptions[0]  # type: ignore[assignment]
+            fatal = next((leaf for leaf in leaves(errors) if isinstance(leaf, Fatal)), None)
             if fatal is not None:
                 raise fatal from errors
             raise
@@ -99,9 +85,8 @@ class Daemon:
         await catalogue.write(log.fail_interrupted)
         activity = await stack.enter_async_context(_activity(catalogue))
         staging_dir = state_dir / "staging"
-        _empty(staging_dir)
-        workers = config.daemon.workers or os.cpu_count() or 1
-        pool = await stack.enter_async_context(ImagingPool(workers, staging_dir))
+        empty_staging(staging_dir)
+        pool = await stack.enter_async_context(ImagingPool(config.daemon.worker_count, staging_dir))
 
         def emit(kind: str, subject: str, message: str) -> None:
             activity.emit(kind, "site", subject, message)
@@ -113,28 +98,27 @@ class Daemon:
         jobs = JobRunner(catalogue, _handlers(service))
         service.jobs = jobs
         batches = BatchesService(lambda: self.config, catalogue, service.hint)
-        metrics = Metrics()
-        services: list[Any] = [batches, service]
 
         def on_change(name: str, state: str, reason: str | None) -> None:
             words = f"{name} is {state}" + (f": {reason}" if reason else "")
             activity.emit("service", name, name, words, {"state": state, "reason": reason})
             (_log.warning if reason else _log.info)("service", service=name, state=state, reason=reason)
 
-        control = ControlServer(default_socket_path(config), config.daemon.socket_group)
-        supervisor = Supervisor([*services, control], on_change, stop_timeout_s=_STOP_S, on_stuck=_give_up)
-        self._supervisor = supervisor
-        control.api = DaemonApi(
+        api = DaemonApi(
             config=lambda: self.config,
-            supervisor=supervisor,
             activity=activity,
             site=service,
             batches=batches,
             jobs=jobs,
             previews=Previews(catalogue, pool, state_dir / "previews"),
-            metrics=metrics,
+            metrics=Metrics(),
             reload=self.reload,
         )
+        control = ControlServer(api, default_socket_path(config), config.daemon.socket_group)
+        control.open()
+        services: list[Service] = [batches, service, control]
+        supervisor = Supervisor(services, on_change, stop_timeout_s=_STOP_S, on_stuck=_give_up)
+        self._supervisor = api.supervisor = supervisor
         await self._supervise(supervisor, activity)
 
     async def _supervise(self, supervisor: Supervisor, activity: Activity) -> None:
@@ -184,8 +168,8 @@ class Daemon:
         except Fatal as error:
             raise Invalid(error.message, hint=error.hint) from error
         changed = difference(self.config, fresh)
-        waiting = [name for name in changed if name in NEEDS_RESTART]
-        applied = [name for name in changed if name not in NEEDS_RESTART]
+        waiting = [name for name in changed if name not in RELOADABLE]
+        applied = [name for name in changed if name in RELOADABLE]
         self.config = _with_old(self.config, fresh, waiting)
         self._site.config = self.config
         for secret in secret_values(self.config):
@@ -287,14 +271,6 @@ def _handlers(service: SiteService) -> dict[str, Any]:
         return Outcome("refused" if found.guard_id else "partial" if wrong else "done", shape)
 
     return {"sync": sync, "pull": pull_scenes, "verify": verify_storage}
-
-
-def _empty(staging_dir: Path) -> None:
-    """What a killed daemon left half made is of no use."""
-    staging_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for left in staging_dir.iterdir():
-        if left.is_file() or left.is_symlink():
-            left.unlink(missing_ok=True)
 
 
 def _give_up(names: object) -> None:

@@ -25,10 +25,10 @@ async def sync_once(
     Files that are still being written are waited for, up to a minute. Raises Fatal for a catalogue that
     cannot be used. The caller holds the lock of the catalogue's folder.
     """
-    workers = config.daemon.workers
+    staging_dir = config.daemon.state_dir / "staging"
     async with (
         _catalogue(db_path, dry_run=options.dry_run) as catalogue,
-        ImagingPool(workers=workers, staging_dir=config.daemon.state_dir / "staging") as pool,
+        ImagingPool(config.daemon.worker_count, staging_dir) as pool,
         Site(config, catalogue, pool) as site,
     ):
         row = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import anyio.to_thread
 
@@ -25,7 +26,9 @@ class Previews:
         self._folder = folder
         self._size_bytes: int | None = None
 
-    async def of_version(self, version_id: int, width: int, height: int, image_format: str) -> bytes:
+    async def of_version(
+        self, version_id: int, width: int, height: int, image_format: Literal["jpeg", "rgb"]
+    ) -> bytes:
         """A picture of the version that fits into `width` x `height` pixels. Raises NotFound for an unknown
         version, Refused when its file is gone or cannot be decoded."""
         async with self._catalogue.reader() as db:

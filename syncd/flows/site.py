@@ -108,7 +108,6 @@ class Site:
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
-        self.staging_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self.forget_cache()
         return self
 
