@@ -11,7 +11,7 @@ import hashlib
 import os
 import stat
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -60,31 +60,30 @@ class S3Sink:
         self._part_bytes = part_bytes
         self._read_timeout_s = read_timeout_s
         self._large = anyio.Semaphore(LARGE_BODIES)
-        self._stack = AsyncExitStack()
+        self._opened: Any = None
         self._client: Any = None
 
     async def __aenter__(self) -> Self:
-        # Importing boto and reading its models takes a second of CPU: once, in a thread.
-        session = await to_thread.run_sync(self._warm_session)
-        self._client = await self._stack.enter_async_context(self._new_client(session))
-        _trim(self._client)
+        self._opened = await to_thread.run_sync(self._open)
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
+        await self._opened.__aexit__(*exc)
 
-    def _warm_session(self) -> Any:
+    def _open(self) -> Any:
+        """The client's context, entered. Importing boto and reading its models takes a second of CPU,
+        which is for a thread; connections are only made, and bound to an event loop, by requests."""
         import aioboto3
 
         with translating("cannot set up the S3 client", bucket=self._bucket):
-            session = aioboto3.Session()
+            opened = self._new_client(aioboto3.Session())
 
-            async def load_models() -> None:
-                async with self._new_client(session):
-                    pass
+            async def enter() -> Any:
+                return await opened.__aenter__()
 
-            asyncio.run(load_models())
-        return session
+            self._client = asyncio.run(enter())
+        _trim(self._client)
+        return opened
 
     def _new_client(self, session: Any) -> Any:
         from aiobotocore.config import AioConfig
