@@ -28,7 +28,9 @@ def perceptual_hash(gray: Image.Image, *, exact: bool) -> str | None:
     small = gray.resize((32, 32), Image.Resampling.LANCZOS)
     pixels = np.asarray(small, dtype=np.float64)
     low = _COSINES @ pixels @ _COSINES.T
-    distances = np.abs(low - np.median(low))
+    ordered = np.sort(low, axis=None)
+    median = (ordered[31] + ordered[32]) / 2
+    distances = np.abs(low - median)
     if not exact and np.count_nonzero(distances < _NEAR_MEDIAN) > _MAX_NEAR:
         return None
     if exact and np.count_nonzero(distances < _EXACT) > 0:
@@ -36,4 +38,4 @@ def perceptual_hash(gray: Image.Image, *, exact: bool) -> str | None:
         import imagehash
 
         return str(imagehash.phash(small))
-    return np.packbits(low > np.median(low)).tobytes().hex()
+    return np.packbits(low > median).tobytes().hex()
