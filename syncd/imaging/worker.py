@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from syncd.errors import Changed, SyncdError, Transient
@@ -75,7 +76,8 @@ def confine(parent_pid: int, memory_limit_bytes: int) -> None:
         (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
     ):
         resource.setrlimit(limit, (value, value))
-    os.nice(5)
+    with suppress(PermissionError):
+        os.nice(5)  # the hardened systemd unit forbids it
     with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
         file.write("500")
 
