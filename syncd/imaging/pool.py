@@ -53,8 +53,9 @@ class _Job:
 class ImagingPool:
     """At most `workers` processes that read photos; use as an async context manager.
 
-    `staging_dir` is their working folder, so every path given must be absolute. `memory_limit_bytes` bounds the address space of each;
-    `time_limit_s` is the wall-clock time that one photo may take (reading a large file counts as progress).
+    `staging_dir` is their working folder, so every path given must be absolute. `memory_limit_bytes` bounds
+    the address space of each; `time_limit_s` is the wall-clock time that one photo may take (reading a large
+    file counts as progress).
     Processes start on first use or with `start()`, and leave after a minute without work.
     """
 
