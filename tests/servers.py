@@ -51,7 +51,6 @@ class SeaweedServer:
 
     folder: Path
     port: int
-    https_port: int | None
     arguments: list[str]
     access_key: str = ACCESS_KEY
     secret_key: str = SECRET_KEY
@@ -152,11 +151,11 @@ class SeaweedServer:
             return False
 
 
-def start_seaweed(folder: Path, *, tls: tuple[Path, Path] | None = None) -> SeaweedServer:
+def start_seaweed(folder: Path) -> SeaweedServer:
     """Starts a SeaweedFS S3 server with its data in `folder`; ready when this returns (about 3 s).
 
-    Only the identity ACCESS_KEY/SECRET_KEY is let in. `tls` is (certificate, key) for a second, https
-    port. Raises RuntimeError with the end of its log when it does not come up.
+    Only the identity ACCESS_KEY/SECRET_KEY is let in. Raises RuntimeError with the end of its log
+    when it does not come up.
     """
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
@@ -169,7 +168,7 @@ def start_seaweed(folder: Path, *, tls: tuple[Path, Path] | None = None) -> Seaw
     config = folder / "identities.json"
     config.write_text(json.dumps({"identities": [identity]}))
     for attempt in range(3):
-        server = _prepare(folder, data, config, tls)
+        server = _prepare(folder, data, config)
         try:
             server.start()
         except RuntimeError:
@@ -180,10 +179,10 @@ def start_seaweed(folder: Path, *, tls: tuple[Path, Path] | None = None) -> Seaw
     raise AssertionError("unreachable")
 
 
-def _prepare(folder: Path, data: Path, config: Path, tls: tuple[Path, Path] | None) -> SeaweedServer:
+def _prepare(folder: Path, data: Path, config: Path) -> SeaweedServer:
     names = (
         "master.port", "master.port.grpc", "volume.port", "volume.port.grpc",
-        "filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc", "s3.port.https",
+        "filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc",
     )  # fmt: skip
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     options: dict[str, object] = {
@@ -205,10 +204,6 @@ def _prepare(folder: Path, data: Path, config: Path, tls: tuple[Path, Path] | No
         "s3.port.iceberg": 0,
         "s3.port.lance": 0,
     }
-    if tls is not None:
-        options |= {"s3.cert.file": tls[0], "s3.key.file": tls[1]}
-    else:
-        del ports["s3.port.https"]
     options |= ports
     weed = Path(sys.executable).with_name("weed")
     arguments = [
@@ -218,13 +213,13 @@ def _prepare(folder: Path, data: Path, config: Path, tls: tuple[Path, Path] | No
         "-s3",
         *(f"-{name}={value}" for name, value in options.items()),
     ]
-    return SeaweedServer(folder, ports["s3.port"], ports.get("s3.port.https"), arguments)
+    return SeaweedServer(folder, ports["s3.port"], arguments)
 
 
 @contextmanager
-def seaweed(folder: Path, *, tls: tuple[Path, Path] | None = None) -> Iterator[SeaweedServer]:
+def seaweed(folder: Path) -> Iterator[SeaweedServer]:
     """start_seaweed() that stops by itself."""
-    server = start_seaweed(folder, tls=tls)
+    server = start_seaweed(folder)
     try:
         yield server
     finally:

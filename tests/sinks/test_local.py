@@ -6,6 +6,8 @@ import errno
 import fcntl
 import os
 import resource
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 from syncd.config import StorageConfig
 from syncd.errors import AuthRejected, Refused, Transient
 from syncd.sinks import open_sink, storage_id_of
-from syncd.sinks.folders import TEMPORARY
+from syncd.sinks.folders import TEMPORARY, FolderSync
 from syncd.sinks.local import LocalSink
 from syncd.sinks.sink import Sink
 from tests.contracts.sink_contract import MemoryLedger, SinkContract, keys_of, upload_of
@@ -146,7 +148,7 @@ async def test_a_root_without_a_parent_waits_for_its_disk(tmp_path: Path) -> Non
 
 
 async def test_a_full_disk_says_so_and_leaves_nothing(sink: LocalSink, tmp_path: Path) -> None:
-    """RLIMIT_FSIZE gives EFBIG, so the write is made to fail as a full disk does."""
+    """A full disk cannot be had without mounting one, so the write fails as on one."""
     upload = upload_of(tmp_path / "a", os.urandom(100_000))
     with pytest.MonkeyPatch.context() as patch:
 
@@ -186,7 +188,7 @@ async def test_errors_become_decisions(
 async def test_renames_are_durable_before_put_returns(
     sink: LocalSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file before its rename, the folder after; and many renames share one fsync of the folder."""
+    """The file before its rename, its folder after it."""
     steps: list[str] = []
     fsync, rename = os.fsync, os.rename
 
@@ -204,6 +206,32 @@ async def test_renames_are_durable_before_put_returns(
     monkeypatch.setattr(os, "rename", record_rename)
     await sink.put(upload)
     assert steps == ["file", "rename", "folder"]
+
+
+def test_folder_syncs_that_wait_share_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+    first_runs, go_on = threading.Event(), threading.Event()
+
+    def slow_fsync(descriptor: int) -> None:
+        calls.append(descriptor)
+        first_runs.set()
+        assert go_on.wait(5)
+
+    monkeypatch.setattr(os, "fsync", slow_fsync)
+    shared = FolderSync()
+    folder = os.open(tmp_path, os.O_RDONLY)
+    threads = [threading.Thread(target=shared.sync, args=(folder,)) for _ in range(9)]
+    threads[0].start()
+    assert first_runs.wait(5)
+    for thread in threads[1:]:
+        thread.start()
+    while sum(turn.asked for turn in shared._folders.values()) < len(threads):
+        time.sleep(0.001)
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    os.close(folder)
+    assert len(calls) == 2  # the one that ran, and one for all that came meanwhile
 
 
 async def test_the_sweep_spares_files_that_are_being_written(
