@@ -78,6 +78,21 @@ def test_modes_whatever_the_umask(
     assert not path.exists()
 
 
+def test_never_wider_at_any_moment(folder: Path, monkeypatch: pytest.MonkeyPatch, umask_000: None) -> None:
+    path = folder / "syncd.sock"
+    seen: list[int] = []
+    chmod = Path.chmod
+
+    def watched(self: Path, wanted: int) -> None:
+        if self == path:
+            seen.append(mode(path))
+        chmod(self, wanted)
+
+    monkeypatch.setattr(Path, "chmod", watched)
+    Listener(path, os.getgid()).close()
+    assert seen == [0o600]
+
+
 def test_own_folder_is_tightened_and_a_shared_one_is_left(folder: Path) -> None:
     folder.chmod(0o755)
     Listener(folder / "syncd.sock").close()
@@ -474,4 +489,9 @@ async def test_slow_reader_is_cut_off(ask: Any, api: MemoryApi, monkeypatch: pyt
                 await anyio.sleep(0.01)
             while api.followers:
                 await anyio.sleep(0.01)
+            received = b""
+            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                while True:  # hung up, and what it was too slow for is not kept for it
+                    received = (received + await stream.receive())[-5:]
+        assert received != b"0\r\n\r\n"
     assert (await http(ask.args[0], "GET", "/healthz")).status == 200
