@@ -50,12 +50,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         print("syncd-tui: needs a terminal; `syncctl status --watch` works without one", file=sys.stderr)
         return 2
+    from syncd.errors import Fatal
+
+    try:
+        socket_path = find(options.socket, options.config)
+    except Fatal as error:
+        print(f"syncd-tui: {error}", *([f"  {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)
+        return error.exit_code
     from tui.app import Dashboard
 
-    plain = options.ascii or not _speaks_utf8()
     dashboard = Dashboard(
-        lambda: make_feed(options.socket, options.config),
-        ascii=plain,
+        lambda: make_feed(socket_path),
+        ascii=options.ascii or not _speaks_utf8(),
         pictures=options.pictures != "off",
         theme=options.theme,
     )
@@ -63,21 +69,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return dashboard.return_code or 0
 
 
-def make_feed(socket: str | None, config: str | None) -> Feed:
-    """The feed of the daemon at `socket`, else where the configuration says. Imported late: the first frame
-    comes before the client is loaded."""
+def find(socket: str | None, config: str | None) -> Path:
+    """The socket: the one that was named, else where the configuration says. Raises Fatal (exit code 78)."""
     from pathlib import Path
 
-    from tui.feed import DaemonFeed
-
-    return DaemonFeed(Path(socket) if socket else _socket_of(config))
-
-
-def _socket_of(config: str | None) -> Path:
+    if socket:
+        return Path(socket)
     from syncd.config_file import load_config
     from syncd.control.socket_path import find_socket
 
     return find_socket(load_config(config, secrets="skip"))
+
+
+def make_feed(socket_path: Path) -> Feed:
+    """The feed of the daemon there. Imported late: the first frame comes before the client is loaded."""
+    from tui.feed import DaemonFeed
+
+    return DaemonFeed(socket_path)
 
 
 def _speaks_utf8() -> bool:

@@ -68,7 +68,7 @@ KEYS = (
     Key("copy", "y", "y", "copy", "Copy the reason of what is selected (OSC 52).", "overview"),
     # batches
     Key("open", "enter", "enter", "scenes", "Open its scenes.", "batches"),
-    Key("public", "space", "space", "public", "Publish it, or withdraw it after showing what goes.", "batches"),
+    Key("public", "space", "space", "public", "Publish it; withdraw it after seeing what goes.", "batches"),
     Key("source", "s", "s", "source", "Choose the stage that it publishes.", "batches"),
     Key("sync", "S", "S", "sync", "Look at this batch again now.", "batches"),
     Key("dry_run", "d", "d", "dry run", "Show what a sync of this batch would do.", "batches"),

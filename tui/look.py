@@ -33,13 +33,15 @@ class Glyphs(NamedTuple):
     more: str = "…"
     arrow: str = "›"
     dot: str = "·"
+    times: str = "×"
     spark: str = "▁▂▃▄▅▆▇█"
 
 
 UNICODE = Glyphs()
 ASCII = Glyphs(
     ok="*", busy="~", hold="=", warn="^", bad="!", off="o", done="+", cursor=">", mark="x", up="^",
-    rule="-", bar="=", half=">", track=".", dash="-", more="~", arrow=">", dot=".", spark="_.:-=+*#",
+    rule="-", bar="=", half=">", track=".", dash="-", more="~", arrow=">", dot=".", times="x",
+    spark="_.:-=+*#",
 )  # fmt: skip
 
 SERVICE: dict[str, tuple[str, str]] = {

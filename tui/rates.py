@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class Rates:
     first. `moved_at` is when a counter last grew, None when never."""
 
     at: float | None = None
-    totals: Totals = Totals(0, 0, 0)
-    per_second: PerSecond = PerSecond()
+    totals: Totals = field(default=Totals(0, 0, 0))
+    per_second: PerSecond = field(default=PerSecond())
     history: tuple[float, ...] = ()
     moved_at: float | None = None
 

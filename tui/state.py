@@ -7,8 +7,8 @@ already printable; `Keyed.key` alone keeps the name as the daemon knows it, to a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
 from tui.rates import Progress, Rates
 
@@ -82,8 +82,8 @@ class State:
     scenes: Listing[schema.Scene] = Listing()
     jobs: Listing[schema.Job] = Listing()
     guards: Listing[schema.Guard] = Listing()
-    rates: Rates = Rates()
-    progress: Progress = Progress()
+    rates: Rates = field(default_factory=Rates)
+    progress: Progress = field(default_factory=Progress)
     busy: frozenset[str] = frozenset()
     flash: Flash | None = None
 
@@ -151,7 +151,7 @@ ListName: TypeAlias = Literal["batches", "scenes", "jobs", "guards"]
 class ListArrived:
     name: ListName
     at: float
-    items: tuple[Keyed[object], ...]
+    items: tuple[Keyed[Any], ...]
     subject: tuple[str, str] = ("", "")
     more: bool = False
 
@@ -321,7 +321,7 @@ def contiguous(last_id: int, items: Iterable[schema.ActivityItem]) -> Iterable[s
 
 
 def gap(last_id: int, items: Iterable[schema.ActivityItem]) -> int:
-    """How many ids are missing between `last_id` and the first of `items` that does not follow; 0 for none."""
+    """How many ids are missing between `last_id` and the first of `items` that does not follow."""
     for item in items:
         if item.id > last_id + 1:
             return item.id - last_id - 1

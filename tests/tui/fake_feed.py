@@ -180,7 +180,8 @@ def activity(count: int = 60) -> list[schema.ActivityItem]:
     return [
         schema.ActivityItem(
             id=number, at=before(seconds=(count - number) * 4), kind=kinds[number % 5][0],
-            service=kinds[number % 5][1], subject=kinds[number % 5][2].format(n=number), message=kinds[number % 5][3],
+            service=kinds[number % 5][1], message=kinds[number % 5][3],
+            subject=kinds[number % 5][2].format(n=number),
         )
         for number in range(1, count + 1)
     ]  # fmt: skip
@@ -235,7 +236,8 @@ def idle_status(**more: Any) -> schema.Status:
 def sync_report(**more: Any) -> schema.SyncReport:
     """A sync in its middle."""
     fields: dict[str, Any] = {
-        "job_id": "j-104", "state": "running", "scanned": 540, "uploaded": 300, "total": 540, "done_steps": 312,
+        "job_id": "j-104", "state": "running", "scanned": 540, "uploaded": 300, "total": 540,
+        "done_steps": 312,
         "failed": [schema.PathReason(path="a.jpg", reason="truncated")] * 2, "bytes": 48_000_000,
     }  # fmt: skip
     return schema.SyncReport(**(fields | more))
@@ -256,7 +258,7 @@ def picture(width: int, height: int) -> bytes:
 
 
 class FakeFeed:
-    """Implements the feed's seam. `scene_kind`: full, empty, error (no daemon at the start) or stale (lost)."""
+    """Implements the feed's seam. `kind`: full, empty, error (no daemon at the start) or stale (lost)."""
 
     where = "/run/syncd/syncd.sock"
 
@@ -305,14 +307,15 @@ class FakeFeed:
         if self.items:
             send(ActivitySnapshot(tuple(self.items), self.items[-1].id))
             totals = self.status.throughput
+            speeds = [8 + 6 * (n % 9) - 3 * (n % 4) + n // 5 for n in range(60)]
             for back in range(60, 0, -1):
+                done = sum(speeds[60 - back :])
                 grown = schema.Throughput(
-                    uploaded=totals.uploaded - back * 12 - back % 7 * 5,
-                    uploaded_bytes=totals.uploaded_bytes - back * 8_200_000,
-                    inspected=totals.inspected - back * 20,
+                    uploaded=totals.uploaded - done,
+                    uploaded_bytes=totals.uploaded_bytes - done * 690_000,
+                    inspected=totals.inspected - done * 2,
                 )
-                old = status(throughput=grown)
-                send(StatusArrived(NOW - 12 - back * 2, old))
+                send(StatusArrived(NOW - 12 - back * 2, status(throughput=grown)))
         send(StatusArrived(NOW - 12, self.status))
         if self.items:
             for back in range(4, 0, -1):

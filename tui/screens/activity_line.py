@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from tui.look import Glyphs, Line
 
 _TONES = {
-    "failed": "bad", "error": "bad", "blocked": "bad", "guard": "warn", "withdrawn": "warn", "removed": "warn",
-    "paused": "warn", "needs_auth": "bad", "backing_off": "warn", "uploaded": "ok", "recovered": "ok",
-    "resumed": "ok",
+    "failed": "bad", "error": "bad", "blocked": "bad", "guard": "warn", "withdrawn": "warn",
+    "removed": "warn", "paused": "warn", "needs_auth": "bad", "backing_off": "warn", "uploaded": "ok",
+    "recovered": "ok",    "resumed": "ok",
 }  # fmt: skip
 
 

@@ -30,6 +30,10 @@ EVERYTHING: frozenset[Part] = frozenset(
 )
 
 
+BREAKPOINTS: list[tuple[int, str]] = [(0, "-narrow"), (100, "-wide"), (140, "-very-wide")]
+"""Columns from which a screen has these classes."""
+
+
 def bindings(scope: str) -> list[BindingType]:
     """Textual's bindings for a screen, from the one table. Their ids (`batches.public`) can be remapped."""
     return [
@@ -46,9 +50,7 @@ class ModeScreen(Screen[None]):
     """What its body is painted from."""
     TICKS: ClassVar[bool] = False
     """Whether the body shows ages that grow by the second."""
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [
-        (0, "-narrow"), (100, "-wide"), (140, "-very-wide"),
-    ]  # fmt: skip
+    HORIZONTAL_BREAKPOINTS = BREAKPOINTS
     AUTO_FOCUS = ""
 
     @cached_property
@@ -214,7 +216,10 @@ def absent_lines(state: State, now: float, glyphs: Glyphs) -> list[Line]:
         (("    syncd demo", "accent"), ("                 a sample archive to look around in", "dim")),
         (("    systemctl start syncd", "accent"), ("      the installed service", "dim")),
         (),
-        (("Another socket? ", ""), ("syncd-tui --socket PATH", "accent"), (" or ", ""), ("--config FILE", "accent")),
+        (
+            ("Another socket? ", ""), ("syncd-tui --socket PATH", "accent"),
+            (" or ", ""), ("--config FILE", "accent"),
+        ),
         (),
         ((f"This screen connects by itself: {wait}, ", "dim"), ("r", "key"), (" now.", "dim")),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Dialogs. Where something goes away, Cancel has the focus and the key that opened the dialog does nothing."""
+"""Dialogs. Where something goes away, Cancel has the focus and the key that opened it does nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from textual.widgets import Button, Input
 
 from syncd.text import human_count, human_size
 from tui.screens.guards import PLAN_COLUMNS, action_cells, action_rows, share
+from tui.screens.jobs import wrapped
 from tui.state import Keyed
 from tui.widgets.lines import Lines
 from tui.widgets.table import Column, VirtualTable
@@ -59,20 +60,25 @@ class Dialog(ModalScreen[T], Generic[T]):
         block.show(lines)
         return block
 
+    def reason(self, text: str) -> tuple[Line, ...]:
+        """A sentence in at most three lines that fit the box."""
+        return tuple(((part, ""),) for part in wrapped(text, min(84, self.app.size.width - 11))[:3])
+
 
 class Withdrawal(Dialog[bool]):
     """What goes when a batch becomes private."""
 
     def __init__(self, batch: schema.Batch, page: schema.ScenePage) -> None:
         super().__init__()
-        self.batch, self.page = batch, page
+        self.subject, self.page = batch, page
         self.headline = f"Withdraw {batch.name}?"
 
     def body(self) -> Iterable[Widget]:
-        live = self.batch.live
+        live = self.subject.live
         scenes = "1 scene goes" if live == 1 else f"{human_count(live)} scenes go"
         yield self.said(
-            ((f"{scenes} from the public site. ", "bold"), ("Local files and the catalogue stay.", "dim")),
+            ((f"{scenes} from the public site.", "bold"),),
+            (("Local files and the catalogue stay as they are.", "dim"),),
         )
         yield VirtualTable(
             (Column("Scene", 24, flex=2), Column("Key", 24, flex=3, drop=1)), _live_cells, id="plan",
@@ -108,7 +114,7 @@ class Approval(Dialog[str]):
         guard = self.guard
         of = f" of {human_count(guard.of)} ({share(guard)})" if guard.of else ""
         yield self.said(
-            ((guard.reason, ""),),
+            *self.reason(guard.reason),
             (
                 (f"Removes {human_count(guard.count)}{of} from the site.", "bold"),
                 (" Local files stay.", "dim"),
@@ -162,7 +168,7 @@ class StageChoice(Dialog[Keyed[str]]):
 
     def __init__(self, batch: schema.Batch, stages: Sequence[Keyed[str]]) -> None:
         super().__init__()
-        self.batch = batch
+        self.subject = batch
         self.choices: tuple[Keyed[str], ...] = (Keyed("", ""), *stages)
         self.headline = f"Stage of {batch.name}"
 
@@ -175,14 +181,16 @@ class StageChoice(Dialog[Keyed[str]]):
 
     def _cells(self, name: str) -> tuple[tuple[str, str], ...]:
         glyphs = self.query_one(VirtualTable).glyphs
-        now = name == (self.batch.source_directory or "")
+        now = name == (self.subject.source_directory or "")
         return (glyphs.ok if now else glyphs.off, "ok" if now else "dim"), (name or "best present", "")
 
     def filled(self) -> None:
         table = self.query_one("#choices", VirtualTable)
         table.show(self.choices)
         here = [
-            n for n, choice in enumerate(self.choices) if choice.value == (self.batch.source_directory or "")
+            n
+            for n, choice in enumerate(self.choices)
+            if choice.value == (self.subject.source_directory or "")
         ]
         table.move_to(here[0] if here else 0)
         table.styles.height = len(self.choices)

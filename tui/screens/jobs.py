@@ -47,7 +47,7 @@ class Jobs(ListScreen):
         Column("Done", 9, "right", drop=4),
         Column("Tries", 5, "right", drop=3),
         Column("When", 12, drop=1),
-        Column("Reason", 12, flex=3),
+        Column("Reason", 24, flex=3),
     )
     orders: ClassVar[Sequence[Order]] = (
         Order("failed first", "State", _pressing),

@@ -41,7 +41,10 @@ class Overview(ModeScreen):
             self._need, header=False, id="needs",
         )  # fmt: skip
         services = VirtualTable(
-            (Column("", 1), Column("", 10), Column("", 11), Column("", 12, drop=1), Column("", 10, flex=1, drop=2)),
+            (
+                Column("", 1), Column("", 8), Column("", 11), Column("", 3, drop=1),
+                Column("", 7, flex=1, drop=2),
+            ),
             self._service, header=False, id="services",
         )  # fmt: skip
         sync, queues, files = Lines(id="sync"), Lines(id="queues"), Lines(id="files")
@@ -105,12 +108,10 @@ class Overview(ModeScreen):
 
     def _service(self, service: schema.ServiceStatus) -> Cells:
         glyph, tone = look.sign(self.glyphs, look.SERVICE, service.state)
-        restarts = f"restarts {service.restarts}" if service.restarts else ""
-        return (
-            (glyph, tone), (service.name, ""), (service.state, tone),
-            (look.ago(service.since, self.now(), self.glyphs, self.dashboard.zone), "dim"),
-            (restarts, "warn"),
-        )  # fmt: skip
+        restarts = f"{self.glyphs.times}{service.restarts}" if service.restarts else ""
+        began = look.moment(service.since)
+        since = look.duration(self.now() - began) if began is not None else self.glyphs.dash
+        return (glyph, tone), (service.name, ""), (service.state, tone), (restarts, "warn"), (since, "dim")
 
     def _sync(self) -> Line:
         report, glyphs = self.state.sync, self.glyphs
@@ -125,12 +126,13 @@ class Overview(ModeScreen):
         if report.state in ("running", "queued"):
             progress = self.state.progress
             tail = f" {human_count(report.done_steps)}/{human_count(report.total)}  "
-            tail += f"{look.rate(progress.per_second)}  " if progress.samples > 2 else f"{glyphs.dash}  "
-            tail += look.eta(progress.eta_s(report), glyphs)
+            known = progress.samples > 2 and self.state.live
+            tail += f"{look.rate(progress.per_second)}  " if known else f"{glyphs.dash}  "
+            tail += look.eta(progress.eta_s(report) if known else None, glyphs)
             room = width - len(tail) - 10 - sum(len(text) for text, _ in failed)
             return (
-                (f"{report.state}  ", "info"), *look.bar(report.done_steps, report.total, max(8, room), glyphs),
-                (tail, ""), *failed,
+                (f"{report.state}  ", "info"),
+                *look.bar(report.done_steps, report.total, max(8, room), glyphs), (tail, ""), *failed,
             )  # fmt: skip
         glyph, tone = look.sign(glyphs, look.JOB, report.state)
         parts = [
@@ -146,19 +148,23 @@ class Overview(ModeScreen):
 
         def cell(name: str, value: int | None) -> Line:
             return (
-                (fit(name, 9), "dim"),
-                (fit(human_count(value) if value is not None else glyphs.dash, 8, "right"), ""),
+                (fit(name, 8), "dim"),
+                (fit(human_count(value) if value is not None else glyphs.dash, 7, "right"), ""),
             )
 
         gap: Span = ("   ", "")
         return [
             (
-                *cell("batches", counts and counts.batches),
+                *cell("batches", counts.batches if counts else None),
                 gap,
-                *cell("public", counts and counts.public_batches),
+                *cell("public", counts.public_batches if counts else None),
             ),
-            (*cell("scenes", counts and counts.scenes), gap, *cell("live", counts and counts.live)),
-            (*cell("versions", counts and counts.versions),),
+            (
+                *cell("scenes", counts.scenes if counts else None),
+                gap,
+                *cell("live", counts.live if counts else None),
+            ),
+            (*cell("versions", counts.versions if counts else None),),
         ]
 
     def _sources(self) -> list[Line]:
@@ -172,9 +178,9 @@ class Overview(ModeScreen):
             lines.append(
                 (
                     (f"{glyph} ", tone),
-                    (fit(source.name, 10), ""),
-                    (fit(source.state, 10), tone),
-                    (f"seen {seen}", "dim"),
+                    (fit(source.name, 8), ""),
+                    (fit(source.state, 12), tone),
+                    (seen, "dim"),
                 )
             )
         return lines

@@ -46,7 +46,7 @@ class Scenes(ListScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self.batch = ""
+        self.shown_batch = ""
         self.live_only = False
         self.stage = 0
         self._for: str | None = None
@@ -56,8 +56,8 @@ class Scenes(ListScreen):
 
     def target(self, batch: str) -> None:
         """Shows this batch's scenes."""
-        if batch != self.batch:
-            self.batch, self.words, self.live_only = batch, "", False
+        if batch != self.shown_batch:
+            self.shown_batch, self.words, self.live_only = batch, "", False
             if self.is_mounted:
                 self.table.cursor = None
                 self.table.move_to(0)
@@ -66,7 +66,7 @@ class Scenes(ListScreen):
     def interest(self) -> Interest:
         wanted = (self.table.position if self.is_mounted else 0) + PAGE
         return Interest(
-            lists=frozenset({"scenes", "batches"}), scenes=(self.batch, self.words),
+            lists=frozenset({"scenes", "batches"}), scenes=(self.shown_batch, self.words),
             live_only=self.live_only, wanted=wanted,
         )  # fmt: skip
 
@@ -103,7 +103,7 @@ class Scenes(ListScreen):
             site = (f"{glyphs.off} not live", "dim")
         taken = (scene.capture_date or "").replace("T", " ")[:16]
         return (
-            (scene.base_filename if self.batch else scene.scene_id, ""),
+            (scene.base_filename if self.shown_batch else scene.scene_id, ""),
             site,
             (current.version_type if current else "no version", "" if current else "warn"),
             (taken or glyphs.dash, "dim"),
@@ -111,15 +111,15 @@ class Scenes(ListScreen):
         )
 
     def subtitle(self) -> str:
-        batch = self.state.batches.find(self.batch)
+        batch = self.state.batches.find(self.shown_batch)
         name = batch.name if batch else self.state.scenes.items[0].value.batch_name if self._has_one() else ""
-        of = f"of {name}" if self.batch and name else "of every batch"
+        of = f"of {name}" if self.shown_batch and name else "of every batch"
         if batch is not None:
             of += f"  {batch.scenes:,} scenes, {batch.live:,} live"
         return f"{of}{'  live only' if self.live_only else ''}"
 
     def _has_one(self) -> bool:
-        return bool(self.batch and self.state.scenes.items)
+        return bool(self.shown_batch and self.state.scenes.items)
 
     def empty(self) -> Sequence[Line]:
         if self.live_only:

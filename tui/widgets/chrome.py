@@ -58,14 +58,9 @@ def banner_line(state: State, now: float, glyphs: Glyphs, zone: tzinfo | None) -
     """Says that the connection is lost, how old what is shown is, and when the next try is."""
     link = state.link
     when = "trying now" if link.retry_at is None else f"next try in {max(0, link.retry_at - now):.0f} s"
-    seen = f"as of {look.clock(state.status_at, zone)}" if state.status_at else ""
     gone = look.duration(now - link.since)
-    return (
-        (f" {glyphs.bad} ", "flash-bad"),
-        (f"syncd is gone since {gone}; this is {seen}; nothing can be changed. {when}, ", "flash-bad"),
-        ("r", "flash-bad"),
-        (" now ", "flash-bad"),
-    )
+    seen = f", shown as of {look.clock(state.status_at, zone)}" if state.status_at else ""
+    return ((f" {glyphs.bad} gone for {gone}{seen}, nothing can be changed; {when}, r now", "flash-bad"),)
 
 
 class Header(Lines):

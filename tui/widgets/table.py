@@ -129,7 +129,7 @@ class VirtualTable(Toned, ScrollView, can_focus=True):
             self.call_after_refresh(self._follow, drift)
 
     def _follow(self, drift: int) -> None:
-        self.scroll_to(y=self.scroll_offset.y + drift, animate=False, immediate=True)
+        self.scroll_to(y=self.scroll_offset.y + drift, animate=False, force=True)
 
     _was_shown = False
 
@@ -168,9 +168,9 @@ class VirtualTable(Toned, ScrollView, can_focus=True):
         self._pick(position)
         top, height = self.scroll_offset.y, self.page
         if self._at < top:
-            self.scroll_to(y=self._at, animate=False, immediate=True)
+            self.scroll_to(y=self._at, animate=False, force=True)
         elif self._at >= top + height:
-            self.scroll_to(y=self._at - height + 1, animate=False, immediate=True)
+            self.scroll_to(y=self._at - height + 1, animate=False, force=True)
         for line in {before, self._at}:
             self.refresh(Region(0, line - self.scroll_offset.y + self.header, self.size.width, 1))
 
@@ -228,12 +228,13 @@ class VirtualTable(Toned, ScrollView, can_focus=True):
 
     def _measure(self) -> None:
         self.virtual_size = Size(self.size.width, len(self.rows) + self.header)
+        self._refresh_scrollbars()
 
     def on_resize(self) -> None:
         self._cache.clear()
         self._measure()
         if self.rows and not self.scroll_offset.y <= self._at < self.scroll_offset.y + self.page:
-            self.scroll_to(y=max(0, self._at - self.page + 1), animate=False, immediate=True)
+            self.scroll_to(y=max(0, self._at - self.page + 1), animate=False, force=True)
 
     def notify_style_update(self) -> None:
         self._cache.clear()
@@ -247,7 +248,7 @@ class VirtualTable(Toned, ScrollView, can_focus=True):
         self.refresh()
 
     def layout_columns(self, width: int) -> list[tuple[int, Column]]:
-        """(index, column with its width) of those that fit, two cells apart, after two for cursor and mark."""
+        """(index, column with its width) of those that fit, two apart, after two for cursor and mark."""
         shown = list(enumerate(self.columns))
         while len(shown) > 1:
             least = sum(column.width + 2 for _, column in shown) + 1
