@@ -31,9 +31,9 @@ class Activity(ListScreen):
     columns: ClassVar[Sequence[Column]] = (
         Column("Time", 8),
         Column("Service", 8, drop=1),
-        Column("Kind", 16),
-        Column("Subject", 18, flex=1),
-        Column("Message", 20, flex=2),
+        Column("Kind", 11),
+        Column("Subject", 22, flex=2),
+        Column("Message", 20, flex=3),
     )
 
     def __init__(self) -> None:

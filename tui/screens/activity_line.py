@@ -33,7 +33,7 @@ def activity_line(item: schema.ActivityItem, zone: tzinfo | None, width: int, gl
     subject = f"{item.subject}  " if item.subject and item.subject not in item.message else ""
     return (
         (f"{look.clock(item.at, zone)}  ", "dim"),
-        (fit(item.kind, 16, more=glyphs.more), tone_of(item.kind)),
+        (fit(item.kind, 11, more=glyphs.more), tone_of(item.kind)),
         (" ", ""),
-        (fit(f"{subject}{item.message}", max(1, width - 27), more=glyphs.more), ""),
+        (fit(f"{subject}{item.message}", max(1, width - 22), more=glyphs.more), ""),
     )

@@ -30,7 +30,7 @@ class Batches(ListScreen):
     WRITES: ClassVar[frozenset[str]] = frozenset({"public", "source", "sync"})
     NEEDS_ROW: ClassVar[frozenset[str]] = frozenset({"open", "public", "source", "sync", "dry_run"})
     columns: ClassVar[Sequence[Column]] = (
-        Column("Batch", 16, flex=1),
+        Column("Batch", 20, flex=2),
         Column("Site", 9),
         Column("Scenes", 7, "right"),
         Column("Live", 7, "right"),
