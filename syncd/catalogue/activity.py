@@ -29,7 +29,8 @@ class ActivityRow:
 async def append(db: aiosqlite.Connection, entries: Iterable[ActivityRow]) -> None:
     """Records entries under the ids that they carry."""
     await db.executemany(
-        "INSERT OR IGNORE INTO activity (id, at, kind, service, subject, message, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT OR IGNORE INTO activity (id, at, kind, service, subject, message, data)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(e.id, e.at, e.kind, e.service, e.subject, e.message, json.dumps(e.data)) for e in entries],
     )
 

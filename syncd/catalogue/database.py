@@ -34,8 +34,8 @@ _LOCK_PATIENCE_S = 60.0
 _CLOSING_PATIENCE_S = 3.0
 _IDLE_S = 5.0
 """After this long without a write the log is copied into the file and cut to nothing."""
-_LOG_BYTES = 4 * 1024 * 1024
-"""A log longer than this is copied into the file after the next commit."""
+_LOG_PAGES = 1000
+"""A log longer than this, of pages of 4 KiB, is copied into the file after the next commit."""
 
 
 class _Write(Generic[T]):
@@ -88,8 +88,6 @@ class Catalogue:
                 tasks.start_soon(catalogue._write_until_closed, name="catalogue writer")
                 try:
                     yield catalogue
-                except get_cancelled_exc_class():
-                    raise
                 except BaseException as error:  # noqa: BLE001 - raised again below, outside the group's wrapping
                     failure = error
                 finally:
@@ -168,7 +166,12 @@ class Catalogue:
     async def backup(self, destination: Path) -> None:
         """Writes a whole, compact copy as it is at this moment to `destination`, a new file (0600).
         Copying the file instead would lose what is still in the log. Raises Refused when it exists."""
-        await anyio.to_thread.run_sync(_opening.create_file, destination)
+        try:
+            await anyio.to_thread.run_sync(_opening.create_file, destination)
+        except FileExistsError:
+            raise Refused(f"{destination} exists", hint="name a file that does not") from None
+        except OSError as error:
+            raise Refused(f"{destination} cannot be made: {error.strerror}") from error
         try:
             db = await _connect(partial(_opening.open_reader, self.path))
             try:
@@ -269,9 +272,9 @@ class Catalogue:
         return min(began_at + _LOCK_PATIENCE_S, self._closing_at + _CLOSING_PATIENCE_S)
 
     async def _checkpoint_when_long(self) -> None:
-        log_bytes = await _number(self._writer, "PRAGMA wal_checkpoint(NOOP)", column=1) * 4096
-        if log_bytes > _LOG_BYTES:
-            with suppress(_sqlite.Error):
+        with suppress(_sqlite.Error):  # what is not copied now will be later
+            log_pages = await _number(self._writer, "PRAGMA wal_checkpoint(NOOP)", column=1)
+            if log_pages > _LOG_PAGES:
                 await self._writer.execute_fetchall("PRAGMA wal_checkpoint(PASSIVE)")
 
     async def _cut_log(self) -> bool:
@@ -315,8 +318,7 @@ async def _number(db: aiosqlite.Connection, sql: str, column: int = 0) -> int:
 async def _rolled_back(db: aiosqlite.Connection) -> bool:
     """Ends the open transaction without its effects, if there is one; False when that failed."""
     try:
-        if db.in_transaction:
-            await db.execute("ROLLBACK")
+        await db.rollback()  # asks in the connection's thread, after what is still under way there
     except (_sqlite.Error, ValueError):
         return False
     return True
