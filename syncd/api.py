@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
-import anyio
-import anyio.to_thread
 import msgspec
 
 from syncd import __version__
@@ -24,7 +22,6 @@ from syncd.flows.batches_service import BatchesService
 from syncd.flows.jobs import JobRunner
 from syncd.flows.previews import Previews
 from syncd.flows.report import SyncOptions, SyncRun
-from syncd.flows.similar import nearest
 from syncd.flows.site_service import SiteService
 from syncd.metrics import Metrics
 from syncd.sinks import public_url
@@ -37,13 +34,15 @@ _LOOK_AT_COUNTS_S = 0.5
 
 
 class DaemonApi:
-    """Implements `syncd.control.api.Api`."""
+    """Implements `syncd.control.api.Api`. `supervisor` is set once there is one: it runs the server that
+    asks here."""
+
+    supervisor: Supervisor
 
     def __init__(
         self,
         *,
         config: Callable[[], Config],
-        supervisor: Supervisor,
         activity: Activity,
         site: SiteService,
         batches: BatchesService,
@@ -53,7 +52,6 @@ class DaemonApi:
         reload: Callable[[], Awaitable[schema.ReloadReply]],
     ) -> None:
         self._config = config
-        self._supervisor = supervisor
         self._activity = activity
         self._service = site
         self._batches = batches
@@ -68,7 +66,7 @@ class DaemonApi:
     # --- state --------------------------------------------------------------------------------------
 
     async def ready(self) -> bool:
-        return self._supervisor.started.is_set()
+        return self.supervisor.started.is_set()
 
     async def status(self) -> schema.Status:
         config = self._config()
@@ -95,7 +93,7 @@ class DaemonApi:
         return schema.Status(
             version=__version__,
             uptime_s=round(time.monotonic() - self._started, 3),
-            services=[_service(info) for info in self._supervisor.status()],
+            services=[_service(info) for info in self.supervisor.status()],
             queues=queues,
             counts=schema.Counts(
                 batches=counts.batches,
@@ -133,7 +131,7 @@ class DaemonApi:
     def _blocked(self) -> list[schema.Blocked]:
         return [
             schema.Blocked(what=info.name, reason=info.last_error or info.state, since=_time(info))
-            for info in self._supervisor.status()
+            for info in self.supervisor.status()
             if info.state in ("blocked", "needs_auth", "failed")
         ]
 
@@ -287,7 +285,9 @@ class DaemonApi:
     def _url(self, key: str | None) -> str | None:
         return None if key is None else public_url(self._config().storage, key)
 
-    async def preview(self, version_id: int, width: int, height: int, image_format: str) -> bytes:
+    async def preview(
+        self, version_id: int, width: int, height: int, image_format: Literal["jpeg", "rgb"]
+    ) -> bytes:
         return await self._previews.of_version(version_id, width, height, image_format)
 
     # --- pull, similar, verify, guards --------------------------------------------------------------
@@ -315,8 +315,6 @@ class DaemonApi:
     async def similar(
         self, picture: bytes | None, scene_id: str | None, max_distance: int, limit: int
     ) -> schema.SimilarPage:
-        async with self._catalogue.reader() as db:
-            hashes = await browse.live_hashes(db)
         if picture is not None:
             wanted = await self._service.site.pool.perceptual_hash(picture)
         else:
@@ -325,17 +323,20 @@ class DaemonApi:
             if not known:
                 raise Refused(f"scene {scene_id!r} has no picture that could be decoded")
             wanted = known[0]
-        found = await anyio.to_thread.run_sync(nearest, hashes, wanted, max_distance, limit, scene_id)
+        async with self._catalogue.reader() as db:
+            rows = await browse.similar(
+                db, wanted, max_distance=max_distance, limit=limit, except_scene=scene_id
+            )
         return schema.SimilarPage(
             items=[
                 schema.SimilarItem(
                     scene_id=row.scene_id,
                     version_id=row.version_id,
-                    distance=distance,
+                    distance=row.distance,
                     r2_key=row.r2_key,
                     url=self._url(row.r2_key),
                 )
-                for distance, row in found
+                for row in rows
             ]
         )
 
@@ -369,15 +370,15 @@ class DaemonApi:
     # --- services -----------------------------------------------------------------------------------
 
     async def pause(self, service: str | None) -> schema.ServicesReply:
-        self._supervisor.pause(self._known(service))
+        self.supervisor.pause(self._known(service))
         return self._services()
 
     async def resume(self, service: str | None) -> schema.ServicesReply:
-        self._supervisor.resume(self._known(service))
+        self.supervisor.resume(self._known(service))
         return self._services()
 
     def _known(self, service: str | None) -> str | None:
-        names = [info.name for info in self._supervisor.status()]
+        names = [info.name for info in self.supervisor.status()]
         if service is not None and service not in names:
             raise NotFound(f"there is no service {service!r}", hint=f"services are: {', '.join(names)}")
         if service == "control":
@@ -385,13 +386,13 @@ class DaemonApi:
         return service
 
     def _services(self) -> schema.ServicesReply:
-        return schema.ServicesReply(services=[_service(info) for info in self._supervisor.status()])
+        return schema.ServicesReply(services=[_service(info) for info in self.supervisor.status()])
 
     async def reload(self) -> schema.ReloadReply:
         return await self._reload()
 
     async def show_config(self) -> schema.ConfigReply:
-        from syncd.config_file import redacted
+        from syncd.config import redacted
 
         config = self._config()
         return schema.ConfigReply(path=str(config.path) if config.path else None, settings=redacted(config))

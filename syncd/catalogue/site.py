@@ -81,12 +81,15 @@ _VERSION_COLUMNS = """
 """
 
 
-async def load_batches(db: aiosqlite.Connection) -> dict[str, BatchSettings]:
-    """Every batch that was ever seen, by name."""
-    rows = await db.execute_fetchall(
-        "SELECT batch_name, is_public, source_directory FROM public_site_batches"
-    )
-    return {name: BatchSettings(name, bool(public), source) for name, public, source in rows}
+async def load_batch_names(db: aiosqlite.Connection, *, with_files: bool = False) -> frozenset[str]:
+    """Names of all batches, or of those that held a file when they were last looked at."""
+    sql = "SELECT batch_name FROM public_site_batches b"
+    if with_files:
+        sql += (
+            " WHERE EXISTS (SELECT 1 FROM scenes s JOIN image_versions v USING (scene_id)"
+            " WHERE s.batch_name = b.batch_name AND v.gone_at IS NULL AND v.superseded_at IS NULL)"
+        )
+    return frozenset(row[0] for row in await db.execute_fetchall(sql))
 
 
 async def load_scene_owners(db: aiosqlite.Connection) -> dict[str, tuple[str, str]]:

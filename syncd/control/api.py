@@ -8,7 +8,7 @@ Fatal 500.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Literal, Protocol
 
 from syncd.control import schema
 from syncd.errors import Refused
@@ -51,7 +51,9 @@ class Api(Protocol):
         self, batch: str | None, live: bool | None, query: str | None, limit: int, cursor: str | None
     ) -> schema.ScenePage: ...
     async def scene(self, scene_id: str) -> schema.Scene: ...
-    async def preview(self, version_id: int, width: int, height: int, image_format: str) -> bytes:
+    async def preview(
+        self, version_id: int, width: int, height: int, image_format: Literal["jpeg", "rgb"]
+    ) -> bytes:
         """A small upright picture that fits into width x height pixels. `jpeg`, or `rgb`: two big-endian
         uint16 (width, height) and then width*height*3 bytes."""
         ...

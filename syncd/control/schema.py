@@ -85,6 +85,8 @@ class WatcherStatus(Reply, frozen=True, kw_only=True):
     overflows: int = 0
     watches: int = 0
     mode: Literal["inotify", "polling"] = "inotify"
+    error: str | None = None
+    """Why nothing is watched now, or why folders are polled."""
 
 
 class Throughput(Reply, frozen=True, kw_only=True):
