@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -171,6 +172,8 @@ class DaemonApi:
     async def jobs(
         self, state: str | None, kind: str | None, limit: int, cursor: str | None
     ) -> schema.JobPage:
+        if cursor is not None and not re.fullmatch(r"j-[0-9]{1,18}", cursor):
+            raise Invalid(f"{cursor!r} is no cursor of this list", hint="pass next_cursor of the page before")
         async with self._catalogue.reader() as db:
             rows, next_cursor = await job_queries.page(db, state=state, kind=kind, limit=limit, cursor=cursor)
         return schema.JobPage(items=[self._job(row) for row in rows], next_cursor=next_cursor)

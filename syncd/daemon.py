@@ -104,6 +104,7 @@ class Daemon:
             activity.emit("service", name, name, words, {"state": state, "reason": reason})
             (_log.warning if reason else _log.info)("service", service=name, state=state, reason=reason)
 
+        site.listing_took = batches.listing_took
         api = DaemonApi(
             config=lambda: self.config,
             activity=activity,

@@ -73,6 +73,11 @@ class BatchesService:
             handle.set_state("blocked", reason)
         self._blocked = reason
 
+    def listing_took(self, duration_s: float) -> None:
+        """Tells how long listing everything takes, in seconds."""
+        if self._watcher is not None:
+            self._watcher.listing_took(duration_s)
+
     def source(self) -> schema.SourceStatus:
         """The images folder as a source of photos, and when it was last seen whole."""
         at = self._last_success_at

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -98,6 +99,8 @@ class Site:
         self.guard = RemovalGuard()
         self.turns = Turns()
         self.in_flight: set[str] = set()
+        self.listing_took: Callable[[float], None] = lambda duration_s: None
+        """Told how long listing everything took, in seconds: who polls leaves room for it."""
         self._emit: Emit = emit or (lambda kind, subject, message: None)
         self._writer = _Writer.on(catalogue)
         self._taken: dict[str, tuple[str, str]] = {}
@@ -227,9 +230,12 @@ class Site:
 
     async def _plan(self, run: SyncRun, names: frozenset[str]) -> list[BatchPlan]:
         settings = self.config.batches
+        began_s = time.monotonic()
         listings = await anyio.to_thread.run_sync(
             list_tree, settings.images_dir, settings.stages, settings.settle_seconds, names
         )
+        if run.options.batches is None:
+            self.listing_took(time.monotonic() - began_s)
         for name, listing in listings.items():
             if listing.unsettled_s is not None:
                 run.look_again_in(name, listing.unsettled_s)
