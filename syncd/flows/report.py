@@ -50,8 +50,10 @@ class SyncRun:
 
     def look_at(self, plan: BatchPlan, root: str) -> None:
         """Counts the batch, instead of what an earlier pass of this run counted for it."""
-        folder = f"{root}/{plan.batch_name}/"
-        self.failed = {path: why for path, why in self.failed.items() if not path.startswith(folder)}
+        folder = f"{root}/{plan.batch_name}"
+        self.failed = {p: why for p, why in self.failed.items() if not f"{p}/".startswith(f"{folder}/")}
+        if plan.error is not None:
+            self.failed[folder] = plan.error
         self.failed.update(plan.failed)
         self.looked_at[plan.batch_name] = plan
 

@@ -397,7 +397,7 @@ class Site:
             if gone or back:
                 await queries.mark_gone(db, gone, back)
             earlier = {job.subject: job.error for job in await jobs.photo_failures(db)}
-            cured = [path for path in earlier if path.startswith(folders) and path not in failed]
+            cured = [path for path in earlier if f"{path}/".startswith(folders) and path not in failed]
             if cured:
                 await jobs.clear_photo_failures(db, cured)
             for path, reason in failed.items():

@@ -126,7 +126,7 @@ def plan_batch(
     if listing.error is not None:
         return BatchPlan(
             listing.batch_name,
-            skipped=(*listing.skipped, SkippedFile(listing.batch_name, f"not looked at: {listing.error}")),
+            skipped=listing.skipped,
             ignored=listing.ignored,
             error=listing.error,
         )

@@ -81,7 +81,7 @@ def list_batch(
     absent batch is empty; a folder that cannot be listed sets `error`. Never raises for what it finds.
     """
     root = os.path.abspath(images_dir)  # noqa: PTH100 (Path.resolve would follow links)
-    walk = _Walk(batch_name, stages, settle_s, time.time_ns() if now_ns is None else now_ns, tracker)
+    walk = _Walk(batch_name, stages, settle_s, time.time_ns() if now_ns is None else now_ns, tracker, root)
     trouble = name_trouble(batch_name)
     if trouble is not None:
         walk.skip(batch_name, trouble)
@@ -153,6 +153,7 @@ class _Walk:
     settle_s: float
     now_ns: int
     tracker: SettleTracker
+    root: str
     files: list[SeenFile] = field(default_factory=list)
     skipped: list[SkippedFile] = field(default_factory=list)
     unsettled: list[str] = field(default_factory=list)
@@ -177,7 +178,9 @@ class _Walk:
         )
 
     def skip(self, relative_path: str, reason: str) -> None:
-        self.skipped.append(SkippedFile(printable(relative_path), reason))
+        # A name is passed on as it is, unless it cannot be encoded at all.
+        named = printable(relative_path) if _SURROGATE.search(relative_path) else relative_path
+        self.skipped.append(SkippedFile(f"{self.root}/{named}", reason))
 
     def batch(self, batch_fd: int, path: str) -> None:
         """Lists the batch's folder, open as `batch_fd`, and the stages below it."""
