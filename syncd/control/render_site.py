@@ -25,6 +25,11 @@ def _some(look: Look, title: str, lines: Sequence[str], tone: str, every: bool =
     return ["", look.paint(title, tone), *(f"  {printable(line)}" for line in shown), *rest]
 
 
+def _held(guard_id: str) -> list[str]:
+    command = f"syncctl approve {printable(guard_id)}"
+    return ["", f"A guard held removals back. Look: syncctl guards; then: {command}"]
+
+
 # --- sync -----------------------------------------------------------------------------------------
 
 
@@ -61,10 +66,7 @@ def sync(report: schema.SyncReport, look: Look) -> list[str]:
     lines += _some(look, f"{len(failed):,} failed", failed, "bad")
     lines += _some(look, f"{len(skipped):,} skipped", skipped, "warn")
     if report.guard_id:
-        lines += [
-            "",
-            f"A guard held removals back. Look: syncctl guards; then: syncctl approve {report.guard_id}",
-        ]
+        lines += _held(report.guard_id)
     return lines
 
 
@@ -172,10 +174,7 @@ def verified(report: schema.VerifyReport, look: Look) -> list[str]:
     if report.repaired:
         lines += ["", f"{report.repaired:,} repaired"]
     if report.guard_id:
-        lines += [
-            "",
-            f"A guard held removals back. Look: syncctl guards; then: syncctl approve {report.guard_id}",
-        ]
+        lines += _held(report.guard_id)
     elif bad > report.repaired:
         lines += ["", "Put it right with: syncctl verify --repair"]
     return lines
