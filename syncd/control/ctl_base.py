@@ -186,7 +186,7 @@ def confirmed(question: str, *, yes: bool) -> bool:
     if yes:
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise WrongUsage(f"{question} Say so with --yes: there is no terminal to ask on.")
+        raise WrongUsage("There is no terminal to ask on: say --yes to go on without being asked.")
     return click.confirm(question, default=False, err=True)
 
 

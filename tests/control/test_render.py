@@ -164,7 +164,9 @@ def evil_replies() -> list[tuple[Callable[[Any, Look], list[str]], object]]:
         (render_site.pulled, schema.PullReport(pulled=1, files=[pulled], failed=[gone])),
         (
             render_site.verified,
-            schema.VerifyReport(checked=3, ok=0, missing=[EVIL], wrong=[wrong], orphaned=[EVIL], guard_id=EVIL),
+            schema.VerifyReport(
+                checked=3, ok=0, missing=[EVIL], wrong=[wrong], orphaned=[EVIL], guard_id=EVIL
+            ),
         ),
         (
             render_site.sync,
