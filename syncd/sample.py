@@ -244,8 +244,9 @@ def _save(picture: Image.Image, path: Path, taken_at: datetime, image_format: st
     path.parent.mkdir(parents=True, exist_ok=True)
     options: dict[str, dict[str, Any]] = {
         "JPEG": {"quality": 86},
-        "TIFF": {},  # Pillow cannot write EXIF into a compressed TIFF.
+        "TIFF": {},  # Pillow cannot write EXIF folders into a compressed TIFF.
         "PNG": {"compress_level": 3},
     }
-    picture.save(path, image_format, exif=exif, **options[image_format])
+    # As bytes: from an Exif object Pillow leaves the sub-folder with the date out of a TIFF.
+    picture.save(path, image_format, exif=exif.tobytes(), **options[image_format])
     return path
