@@ -126,7 +126,7 @@ class DaemonApi:
                 counts = await browse.counts(db)
                 job_counts = await job_queries.queue_counts(db)
                 open_guards = len(await guards.listed(db))
-            self._counted = (now, counts, job_counts, open_guards, self._service.site.conflicts())
+            self._counted = (now, counts, job_counts, open_guards, await self._service.site.conflicts())
         return self._counted[1:]
 
     def _blocked(self) -> list[schema.Blocked]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import aiosqlite
@@ -15,13 +16,12 @@ Row = Any
 NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 
 
-@dataclass(slots=True)
-class KnownBatch:
-    """All that the catalogue knows of one batch. `scene_ids` maps base filenames to scene ids."""
+@dataclass(frozen=True, slots=True)
+class BatchRow:
+    """A batch as it is known. `memo` is what the flow noted when nothing was to be done for it."""
 
     settings: BatchSettings
-    scene_ids: dict[str, str] = field(default_factory=dict)
-    versions: list[KnownVersion] = field(default_factory=list)
+    memo: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,12 @@ class RemovedObject:
     storage_id: str
 
 
+_SOME = "(SELECT value FROM json_each(?))"
+_THAT_MATTER = (
+    "FROM scenes s JOIN image_versions v USING (scene_id)"
+    f" WHERE s.batch_name IN {_SOME} AND (v.superseded_at IS NULL OR v.r2_key IS NOT NULL)"
+)
+
 _VERSION_COLUMNS = """
     v.version_id, v.scene_id, v.version_type, v.relative_path, v.local_path,
     v.ctime_ns, v.mtime_ns, v.size_bytes, v.inode, v.sha256, v.md5, v.is_current, v.gone_at IS NOT NULL,
@@ -98,38 +104,52 @@ async def load_scene_owners(db: aiosqlite.Connection) -> dict[str, tuple[str, st
     return {scene_id: (batch, base) for scene_id, batch, base in rows}
 
 
-async def load_rows(
-    db: aiosqlite.Connection, names: Collection[str] | None
-) -> tuple[list[Row], list[Row], list[Row]]:
-    """Rows of batches, scenes and versions, of all batches or of those named; `assemble` makes sense of
-    them (in a thread: there may be many)."""
-    parameters = tuple(names or ())
-    where = "TRUE" if names is None else f"s.batch_name IN ({','.join('?' * len(parameters))})"
-    batches = await db.execute_fetchall(
-        f"SELECT batch_name, is_public, source_directory FROM public_site_batches s WHERE {where}", parameters
+async def load_batches(db: aiosqlite.Connection, names: Collection[str]) -> dict[str, BatchRow]:
+    """The batches of these names that are known."""
+    rows = await db.execute_fetchall(
+        "SELECT batch_name, is_public, source_directory, memo FROM public_site_batches"
+        f" WHERE batch_name IN {_SOME}",
+        (json.dumps(list(names)),),
     )
-    scenes = await db.execute_fetchall(
-        f"SELECT batch_name, base_filename, scene_id FROM scenes s WHERE {where}", parameters
-    )
-    versions = await db.execute_fetchall(
-        f"SELECT s.batch_name, {_VERSION_COLUMNS} FROM scenes s JOIN image_versions v USING (scene_id)"
-        f" WHERE {where} AND (v.superseded_at IS NULL OR v.r2_key IS NOT NULL)",
-        parameters,
-    )
-    return list(batches), list(scenes), list(versions)
+    return {row[0]: BatchRow(BatchSettings(row[0], bool(row[1]), row[2]), row[3]) for row in rows}
 
 
-def assemble(rows: tuple[list[Row], list[Row], list[Row]]) -> dict[str, KnownBatch]:
-    """The rows of `load_rows` by batch."""
-    batches, scenes, versions = rows
-    known = {name: KnownBatch(BatchSettings(name, bool(public), source)) for name, public, source in batches}
-    for name, base, scene_id in scenes:
-        if name in known:
-            known[name].scene_ids[base] = scene_id
-    for row in versions:
-        if row[0] in known:
-            known[row[0]].versions.append(_version(row))
-    return known
+async def load_scene_ids(db: aiosqlite.Connection, names: Collection[str]) -> dict[str, dict[str, str]]:
+    """Scene ids by base filename, by batch."""
+    rows = await db.execute_fetchall(
+        f"SELECT batch_name, base_filename, scene_id FROM scenes WHERE batch_name IN {_SOME}",
+        (json.dumps(list(names)),),
+    )
+    found: dict[str, dict[str, str]] = {}
+    for name, base, scene_id in rows:
+        found.setdefault(name, {})[base] = scene_id
+    return found
+
+
+async def load_plan_rows(db: aiosqlite.Connection, names: Collection[str]) -> dict[str, list[Row]]:
+    """Of each version that matters, what a plan depends on, by batch: only to be compared."""
+    rows = await db.execute_fetchall(
+        "SELECT s.batch_name, v.version_id, v.scene_id, v.version_type, v.relative_path, v.local_path,"
+        " v.ctime_ns, v.mtime_ns, v.size_bytes, v.inode, v.is_current, v.gone_at IS NULL, v.r2_key, v.storage_id,"
+        f" v.decode_error, v.superseded_at IS NULL {_THAT_MATTER}",
+        (json.dumps(list(names)),),
+    )
+    return _by_batch(rows)
+
+
+async def load_versions(db: aiosqlite.Connection, names: Collection[str]) -> dict[str, list[KnownVersion]]:
+    """The versions that matter, by batch."""
+    rows = await db.execute_fetchall(
+        f"SELECT s.batch_name, {_VERSION_COLUMNS} {_THAT_MATTER}", (json.dumps(list(names)),)
+    )
+    return {name: [_version(row) for row in found] for name, found in _by_batch(rows).items()}
+
+
+def _by_batch(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        found.setdefault(row[0], []).append(row)
+    return found
 
 
 def _version(row: Row) -> KnownVersion:
@@ -270,6 +290,14 @@ async def mark_gone(db: aiosqlite.Connection, gone: Iterable[int], back: Iterabl
     )
     await db.executemany(
         "UPDATE image_versions SET gone_at = NULL WHERE version_id = ?", [(id_,) for id_ in back]
+    )
+
+
+async def note_memos(db: aiosqlite.Connection, memos: Mapping[str, str]) -> None:
+    """Keeps a memo with each of these batches."""
+    await db.executemany(
+        "UPDATE public_site_batches SET memo = ? WHERE batch_name = ?",
+        [(memo, name) for name, memo in memos.items()],
     )
 
 

@@ -6,10 +6,8 @@ up the difference, so it may be called at any time, for any batches, and twice d
 
 from __future__ import annotations
 
-import hashlib
-import os
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,12 +27,13 @@ from syncd.flows.batching import Coalescer, Turns
 from syncd.flows.removal_guard import RemovalGuard, Verdict, removal_limit, removal_reason
 from syncd.flows.report import SyncOptions, SyncRun
 from syncd.flows.scene_work import SceneWork
-from syncd.flows.site_plan import BatchKnowledge, BatchPlan, SiteRules, actions_of, plan_batch
+from syncd.flows.site_look import Look, Looker
+from syncd.flows.site_plan import BatchPlan, SiteRules, actions_of
 from syncd.imaging.pool import ImagingPool
-from syncd.model import Action, BatchListing, BatchSettings
+from syncd.model import Action
 from syncd.sinks import open_sink, storage_id_of
 from syncd.sinks.sink import Sink
-from syncd.watchers.listing import list_batches, list_tree
+from syncd.watchers.listing import list_batches
 from syncd.watchers.roots import check_root
 
 Emit = Callable[[str, str, str], None]
@@ -103,7 +102,7 @@ class Site:
         """Told how long listing everything took, in seconds: who polls leaves room for it."""
         self._emit: Emit = emit or (lambda kind, subject, message: None)
         self._writer = _Writer.on(catalogue)
-        self._taken: dict[str, tuple[str, str]] = {}
+        self._looker = Looker(catalogue)
         self._stack = AsyncExitStack()
         self._sinks: dict[str, Sink] = {}
         self._opening = anyio.Lock()
@@ -111,7 +110,6 @@ class Site:
 
     async def __aenter__(self) -> Self:
         await self._stack.__aenter__()
-        await self.forget_cache()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -125,11 +123,6 @@ class Site:
     @property
     def storage_id(self) -> str:
         return storage_id_of(self.config.storage)
-
-    async def forget_cache(self) -> None:
-        """Reads again who holds which scene id; needed after somebody else changed the catalogue."""
-        async with self.catalogue.reader() as db:
-            self._taken = await queries.load_scene_owners(db)
 
     async def sink(self) -> Sink:
         """The storage of the present configuration, opened once and kept."""
@@ -185,18 +178,19 @@ class Site:
         async with self.catalogue.reader() as db:
             return frozenset(on_disk) | await queries.load_batch_names(db)
 
-    def conflicts(self) -> list[str]:
+    async def conflicts(self) -> list[str]:
         """Scenes whose plain id another batch's scene held first, for people."""
-        return [
-            f"{batch}/{base} is published as {scene_id}: {batch}-{base} was taken"
-            for scene_id, (batch, base) in sorted(self._taken.items())
-            if scene_id != f"{batch}-{base}"
-        ]
+        return await self._looker.conflicts()
+
+    def forget(self) -> None:
+        """Somebody else changed the catalogue."""
+        self._looker.forget()
 
     async def _sync(
         self, run: SyncRun, names: frozenset[str], release: Callable[[str], None], *, is_full: bool
     ) -> None:
-        plans = await self._plan(run, names)
+        look = await self._look(run, names)
+        plans = look.plans
         verdict = await self._guarded(run, plans, is_full=is_full)
         held = frozenset(action.key for action in verdict.held if action.key is not None)
         actions = [a for plan in plans for a in actions_of(plan) if a.action != "remove" or a.key not in held]
@@ -212,7 +206,7 @@ class Site:
                 release(plan.batch_name)
         await self._do(run, plans, held, release, needs_storage=any(a.action != "record" for a in actions))
         self.guard.removed(len(verdict.unasked.intersection(run.actions)))
-        await self._close_run(run, plans, is_full=is_full)
+        await self._close_run(run, look, is_full=is_full)
 
     # --- look and plan ------------------------------------------------------------------------------
 
@@ -228,59 +222,16 @@ class Site:
             images_only=options.images_only,
         )
 
-    async def _plan(self, run: SyncRun, names: frozenset[str]) -> list[BatchPlan]:
-        settings = self.config.batches
+    async def _look(self, run: SyncRun, names: frozenset[str]) -> Look:
         began_s = time.monotonic()
-        listings = await anyio.to_thread.run_sync(
-            list_tree, settings.images_dir, settings.stages, settings.settle_seconds, names
-        )
+        look = await self._looker.look(self.config.batches, self.rules(run.options), run.options, names)
         if run.options.batches is None:
             self.listing_took(time.monotonic() - began_s)
-        for name, listing in listings.items():
-            if listing.unsettled_s is not None:
-                run.look_again_in(name, listing.unsettled_s)
-        async with self.catalogue.reader() as db:
-            rows = await queries.load_rows(db, names)
-        plans = await anyio.to_thread.run_sync(self._plan_all, run.options, listings, rows)
-        for plan in plans:
-            run.look_at(plan, str(settings.images_dir))
-        return plans
-
-    def _plan_all(
-        self,
-        options: SyncOptions,
-        listings: Mapping[str, BatchListing],
-        rows: tuple[list[queries.Row], list[queries.Row], list[queries.Row]],
-    ) -> list[BatchPlan]:
-        """In a thread: there may be many files. A dry run leaves no trace in what is remembered."""
-        known = queries.assemble(rows)
-        rules = self.rules(options)
-        taken = dict(self._taken) if options.dry_run else self._taken
-        plans = []
-        for name in sorted(listings):
-            batch = known.get(name)
-            if batch is None and not listings[name].files:
-                batch_plan = BatchPlan(name, skipped=listings[name].skipped, ignored=listings[name].ignored)
-                plans.append(batch_plan)
-                continue
-            fresh = BatchSettings(name, self.config.batches.default_public, None)
-            knowledge = BatchKnowledge(
-                batch.settings if batch else fresh,
-                tuple(batch.versions) if batch else (),
-                batch.scene_ids if batch else {},
-                is_new=batch is None,
-            )
-            plan = plan_batch(
-                listings[name],
-                knowledge,
-                rules,
-                taken,
-                same_content=_same_content(listings[name], knowledge) if options.dry_run else frozenset(),
-                look_again=options.look_again,
-            )
-            taken.update((s.scene_id, (name, s.base_filename)) for s in plan.scenes if s.is_new)
-            plans.append(plan)
-        return plans
+        for name, wait_s in look.unsettled_s.items():
+            run.look_again_in(name, wait_s)
+        for plan in look.plans:
+            run.look_at(plan, str(self.config.batches.images_dir))
+        return look
 
     async def _guarded(self, run: SyncRun, plans: Sequence[BatchPlan], *, is_full: bool) -> Verdict:
         """Lets unasked removals through or holds them back, and keeps the guard's row as it should be."""
@@ -382,14 +333,15 @@ class Site:
             for _ in range(min(sum(left.values()), self.config.storage.concurrency * 2 + 8)):
                 tasks.start_soon(worker)
 
-    async def _close_run(self, run: SyncRun, plans: Sequence[BatchPlan], *, is_full: bool) -> None:
+    async def _close_run(self, run: SyncRun, look: Look, *, is_full: bool) -> None:
         """Records what is gone, which photos fail, and that the batches were looked at."""
         run.done_steps = run.total
-        looked_at = [plan for plan in plans if plan.error is None]
+        looked_at = [plan for plan in look.plans if plan.error is None]
         gone = [version_id for plan in looked_at for version_id in plan.gone]
         back = [version_id for plan in looked_at for version_id in plan.back]
         settled = [plan.batch_name for plan in looked_at if is_full or not plan.is_empty]
         folders = tuple(f"{plan.batch_name}/" for plan in looked_at)
+        memos = {} if run.options.db_only or run.options.images_only else look.memos
         root = f"{self.config.batches.images_dir}/"
         failed = {path.removeprefix(root): reason for path, reason in run.failed.items()}
 
@@ -405,6 +357,7 @@ class Site:
                     await jobs.note_photo_failure(db, path, reason)
             if run.error is None:
                 await queries.note_synced(db, settled)
+                await queries.note_memos(db, memos)
                 if is_full:
                     # What a person approved is done now; the same things vanishing again are a new case.
                     await guards.gone(db, kind=REMOVALS, state="approved")
@@ -439,29 +392,6 @@ def _unasked(plan: BatchPlan) -> list[Action]:
         for removal in scene.removals
         if not removal.asked
     ]
-
-
-def _same_content(listing: BatchListing, knowledge: BatchKnowledge) -> frozenset[str]:
-    """Known files that were touched and still hold the same bytes: a dry run has to read them to foresee
-    that nothing will be done."""
-    known = {v.relative_path: v for v in knowledge.versions if not v.superseded}
-    same = set()
-    for seen in listing.files:
-        version = known.get(seen.relative_path)
-        if version is None or (version.stat == seen.stat and version.local_path == seen.local_path):
-            continue
-        if version.stat.size_bytes == seen.stat.size_bytes and _sha256(seen.local_path) == version.sha256:
-            same.add(seen.relative_path)
-    return frozenset(same)
-
-
-def _sha256(path: str) -> str | None:
-    try:
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-        with os.fdopen(os.open(path, flags), "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
 
 
 def _nearest(name: str, names: Collection[str]) -> str:

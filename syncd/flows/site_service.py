@@ -133,7 +133,7 @@ class SiteService:
             now = await self.site.catalogue.external_changes()
             if now != seen:
                 seen = now
-                await self.site.forget_cache()
+                self.site.forget()
                 self.hint(None)
 
     async def _one(self, batches: frozenset[str] | None) -> None:

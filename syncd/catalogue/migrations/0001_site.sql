@@ -11,7 +11,8 @@ CREATE TABLE public_site_batches (
     is_public INTEGER NOT NULL DEFAULT 0 CHECK (is_public IN (0, 1)),
     source_directory TEXT,              -- the only stage that is published; NULL: the best stage present
     first_seen_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
-    last_synced_at TEXT                 -- when a sync of this batch last ended without an error
+    last_synced_at TEXT,                -- when a sync of this batch last ended without an error
+    memo TEXT                           -- digest of what the last plan of this batch was made of, if it was empty
 ) STRICT;
 
 CREATE TABLE scenes (
