@@ -146,7 +146,9 @@ class Dashboard(App[None]):
         self._flush_armed = False
         dirty, self._dirty = self._dirty, frozenset()
         screen = self.current
-        if dirty and screen is not None:
+        if screen is None or not self.is_running:
+            return
+        if dirty:
             with self.batch_update():
                 screen.paint(dirty)
         follow = getattr(self.screen, "follow", None)

@@ -290,7 +290,8 @@ def _clean(value: object) -> object:
             items = [_clean(item) for item in value]
             return value if all(a is b for a, b in zip(items, value, strict=True)) else items
         case dict():
-            return {_clean(name): _clean(item) for name, item in value.items()}
+            made = {_clean(name): _clean(item) for name, item in value.items()}
+            return value if made == value else made
         case _:
             return value
 

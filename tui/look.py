@@ -39,7 +39,7 @@ class Glyphs(NamedTuple):
 
 UNICODE = Glyphs()
 ASCII = Glyphs(
-    ok="*", busy="~", hold="=", warn="^", bad="!", off="o", done="+", cursor=">", mark="x", up="^",
+    ok="*", busy="~", hold="=", warn="!", bad="X", off="o", done="+", cursor=">", mark="x", up="^",
     rule="-", bar="=", half=">", track=".", dash="-", more="~", arrow=">", dot=".", times="x",
     spark="_.:-=+*#",
 )  # fmt: skip

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual.widgets import Input
+
 from tui import look
 from tui.screens.activity_line import tone_of
 from tui.screens.base import bindings
@@ -102,9 +104,11 @@ class Activity(ListScreen):
         self._held_at = self.state.last_id
         super().render_body(frozenset())
 
-    def select_words(self, words: str) -> None:
+    def target(self, subject: str) -> None:
         """Shows only lines with these words."""
-        self.words = words
+        words = self.query_one("#words", Input)
+        words.display = True
+        words.value = subject
 
     # --- keys -------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input
 
@@ -38,7 +39,7 @@ class Dialog(ModalScreen[T], Generic[T]):
 
     def compose(self) -> ComposeResult:
         with Vertical(id="box") as box:
-            box.border_title = self.headline
+            box.border_title = Content(self.headline)
             yield from self.body()
 
     def body(self) -> Iterable[Widget]:
@@ -122,7 +123,7 @@ class Approval(Dialog[str]):
         )
         yield VirtualTable(PLAN_COLUMNS, action_cells, id="plan")
         yield self.said((("Type ", ""), (str(guard.count), "key"), (" to approve:", "")))
-        yield Input(id="count", compact=True, max_length=12)
+        yield Input(id="count", compact=True, max_length=12, select_on_focus=False)
         with Horizontal(id="buttons"):
             yield Button("Cancel", id="no", compact=True)
             yield Button("Approve", id="yes", variant="error", compact=True, disabled=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.containers import Container
+from textual.content import Content
 
 from syncd.text import human_count
 from tui import look
@@ -68,7 +69,7 @@ class Guards(ListScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._shown: object = None
+        self._shown: object = self
 
     def listing(self) -> Listing[schema.Guard]:
         return self.state.guards
@@ -92,7 +93,8 @@ class Guards(ListScreen):
     def empty(self) -> Sequence[Line]:
         return (
             ((f"  {self.glyphs.done} No guard holds anything back.", "ok"),),
-            (("  A removal that is unusually large, and that nobody asked for, waits here for you.", "dim"),),
+            (("  A removal that is unusually large, and that nobody asked for,", "dim"),),
+            (("  waits here for you.", "dim"),),
         )
 
     def pane(self) -> Iterable[Widget]:
@@ -120,7 +122,7 @@ class Guards(ListScreen):
             ((f"removes {human_count(guard.count)}{of}{percent} from the site; local files stay", "dim"),)
         )
         self.query_one("#reason", Lines).show(lines)
-        box.border_title = f"What would go: {guard.id}"
+        box.border_title = Content(f"What would go: {guard.id}")
         plan.show(action_rows(guard.actions))
 
     # --- keys -------------------------------------------------------------------------------------

@@ -89,12 +89,8 @@ class Jobs(ListScreen):
     def empty(self) -> Sequence[Line]:
         return (
             (("  No jobs.", ""),),
-            (
-                (
-                    "  Work that must outlive a restart stands here, and what failed stays until it is done.",
-                    "dim",
-                ),
-            ),
+            (("  Work that must outlive a restart stands here;", "dim"),),
+            (("  what failed stays, with its reason, until it is done.", "dim"),),
         )
 
     def pane(self) -> Iterable[Widget]:

@@ -44,6 +44,7 @@ class ListScreen(ModeScreen):
         self.order = 0
         self._rows_of: tuple[object, ...] = ()
         self._rows: tuple[Keyed[Any], ...] = ()
+        self._aim = ""
 
     # --- to be said by the screen -----------------------------------------------------------------
 
@@ -91,6 +92,11 @@ class ListScreen(ModeScreen):
     def main(self) -> Widget | None:
         return self.table
 
+    def target(self, subject: str) -> None:
+        """Puts the cursor on this row, now or when it arrives."""
+        self._aim = subject
+        self.render_body(frozenset())
+
     # --- painting ---------------------------------------------------------------------------------
 
     def render_body(self, dirty: frozenset[Part]) -> None:
@@ -101,6 +107,8 @@ class ListScreen(ModeScreen):
             table.refresh()
         table.ordered_by = self.orders[self.order].column if self.orders else ""
         table.show(rows, clock=self.clock_key(), busy=self.state.busy)
+        if self._aim and table.select(self._aim):
+            self._aim = ""
         self._paint_title(len(rows))
         self.paint_pane()
 

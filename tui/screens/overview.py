@@ -103,7 +103,7 @@ class Overview(ModeScreen):
         old = services.rows
         if len(old) == len(rows) and all(a == b for a, b in zip(old, rows, strict=True)):
             rows = old
-        services.show(rows, clock=int(self.now()) // 10, busy=self.state.busy)
+        services.show(rows, clock=int(self.now()), busy=self.state.busy)
         services.styles.height = max(len(rows), 1) + 1
 
     def _service(self, service: schema.ServiceStatus) -> Cells:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from textual.content import Content
+
 from syncd.text import human_size
 from tui.asks import Interest
 from tui.screens.base import bindings
@@ -124,7 +126,8 @@ class Scenes(ListScreen):
     def empty(self) -> Sequence[Line]:
         if self.live_only:
             return ((("  None of them is live.", ""),), (("  L shows all again.", "dim"),))
-        return ((("  This batch has no scenes.", ""),), (("  esc goes back to the batches.", "dim"),))
+        what = "This batch has no scenes." if self.shown_batch else "There are no scenes yet."
+        return (((f"  {what}", ""),), (("  esc goes back to the batches.", "dim"),))
 
     def paint_pane(self) -> None:
         row, stages = self.selected, self.query_one("#stages", Stages)
@@ -134,7 +137,7 @@ class Scenes(ListScreen):
             shown = [number for number, version in enumerate(versions) if version.is_current]
             self.stage = shown[0] if shown else 0
         self.stage = min(self.stage, max(0, len(versions) - 1))
-        stages.border_title = row.value.scene_id if row is not None else "Stages"
+        stages.border_title = Content(row.value.scene_id if row is not None else "Stages")
         stages.show(versions, self.stage)
         if self._rest is not None:
             self._rest.stop()

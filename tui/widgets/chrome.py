@@ -60,7 +60,7 @@ def banner_line(state: State, now: float, glyphs: Glyphs, zone: tzinfo | None) -
     when = "trying now" if link.retry_at is None else f"next try in {max(0, link.retry_at - now):.0f} s"
     gone = look.duration(now - link.since)
     seen = f", shown as of {look.clock(state.status_at, zone)}" if state.status_at else ""
-    return ((f" {glyphs.bad} gone for {gone}{seen}, nothing can be changed; {when}, r now", "flash-bad"),)
+    return ((f" {glyphs.bad} gone for {gone}{seen}, locked; {when}, r now", "flash-bad"),)
 
 
 class Header(Lines):

@@ -304,7 +304,10 @@ class VirtualTable(Toned, ScrollView, can_focus=True):
         glyphs = self.glyphs
         holds = row.key == self.cursor
         spans: list[Span] = [
-            (glyphs.cursor if holds else glyphs.dot if here else " ", "accent"),
+            (
+                glyphs.cursor if holds and self.has_focus else glyphs.dot if here and not holds else " ",
+                "accent",
+            ),
             (glyphs.more if row.key in self.busy else glyphs.mark if row.key in self.marks else " ", "key"),
         ]
         cells = self.cells(row.value)

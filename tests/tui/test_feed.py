@@ -1,0 +1,294 @@
+"""The feed against a real control server on a real socket."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import msgspec
+import pytest
+
+from syncd.control import schema
+from syncd.control.server import ControlServer
+from tests.control.conftest import serving
+from tests.control.memory_api import MemoryApi, item
+from tests.tui.running import running
+from tui import asks
+from tui.asks import AskFailed, Interest
+from tui.feed import DaemonFeed, clean
+from tui.state import State, reduce
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from tui.state import Event
+
+ESCAPE, MARKUP, BIDI = "\x1b[31mred\x07", "file[/b].jpg", "abc\u202egpj.exe"
+HOSTILE = (ESCAPE, MARKUP, BIDI, "new\nline", "[bold]x", "\x9b2J", "tail\\")
+
+
+class Site(MemoryApi):
+    """A daemon whose log can lose ids, start anew, and hold hostile names."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patched: list[tuple[str, schema.BatchPatch]] = []
+        self.calls: dict[str, int] = {}
+
+    def counted(self, name: str) -> None:
+        self.calls[name] = self.calls.get(name, 0) + 1
+
+    async def status(self) -> schema.Status:
+        self.counted("status")
+        plain = await super().status()
+        return msgspec.structs.replace(plain, last_activity_id=self.items[-1].id if self.items else 0)
+
+    async def activity(self, since: int, limit: int) -> schema.ActivityPage:
+        found = [entry for entry in self.items if entry.id > since][:limit]
+        return schema.ActivityPage(items=found, last_id=self.items[-1].id if self.items else 0)
+
+    async def follow_activity(self, since: int) -> AsyncIterator[schema.ActivityItem]:
+        self.followers += 1
+        try:
+            while True:
+                grown = self.grown
+                for entry in [entry for entry in self.items if entry.id > since]:
+                    since = entry.id
+                    yield entry
+                await grown.wait()
+        finally:
+            self.followers -= 1
+
+    async def batches(self, limit: int, cursor: str | None) -> schema.BatchPage:
+        self.counted("batches")
+        return await super().batches(limit, cursor)
+
+    async def patch_batch(self, name: str, patch: schema.BatchPatch) -> schema.Batch:
+        self.patched.append((name, patch))
+        return await super().patch_batch(name, patch)
+
+    def log(self, *numbers: int) -> None:
+        self.items += [item(number) for number in numbers]
+        self.grown.set()
+        self.grown = anyio.Event()
+
+    def hold(self, names: tuple[str, ...]) -> None:
+        """These names everywhere."""
+        example = next(iter(self.batch_rows.values()))
+        self.batch_rows = {name: msgspec.structs.replace(example, name=name) for name in names}
+        self.scene_rows = [
+            msgspec.structs.replace(row, scene_id=f"{name}-1", batch_name=name, base_filename=name)
+            for name in names
+            for row in self.scene_rows[:1]
+        ]
+        self.items = [
+            msgspec.structs.replace(item(number), subject=name, message=f"did {name}", kind=name[:9])
+            for number, name in enumerate(names, 1)
+        ]
+        self.job_rows = {
+            name: msgspec.structs.replace(
+                next(iter(self.job_rows.values())), id=name, subject=name, error=name
+            )
+            for name in names
+        }
+
+
+@pytest.fixture
+def socket_path() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="syncd-") as name:
+        yield Path(name, "run", "s.sock")
+
+
+class Followed:
+    """The state as the feed makes it."""
+
+    def __init__(self, feed: DaemonFeed) -> None:
+        self.feed = feed
+        self.state = State()
+        self.events: list[Event] = []
+        self._changed = anyio.Event()
+
+    def send(self, event: Event) -> None:
+        self.events.append(event)
+        self.state, _ = reduce(self.state, event)
+        self._changed.set()
+
+    async def until(self, holds: Callable[[State], Any]) -> State:
+        with anyio.fail_after(10):
+            while not holds(self.state):
+                self._changed = anyio.Event()
+                await self._changed.wait()
+        return self.state
+
+
+@asynccontextmanager
+async def following(socket_path: Path) -> AsyncIterator[Followed]:
+    followed = Followed(DaemonFeed(socket_path))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(followed.feed.run, followed.send)
+        yield followed
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_snapshot_and_then_the_stream(socket_path: Path) -> None:
+    api = Site()
+    async with serving(ControlServer(api, socket_path)), following(socket_path) as followed:
+        state = await followed.until(lambda s: s.live and s.last_id == 5)
+        assert [entry.id for entry in state.activity] == [1, 2, 3, 4, 5]
+        api.log(6, 7)
+        state = await followed.until(lambda s: s.last_id == 7)
+        assert [entry.id for entry in state.activity] == list(range(1, 8))
+        assert state.flash is None
+
+
+async def test_no_daemon_then_one_then_none_then_one_again(socket_path: Path) -> None:
+    api = Site()
+    async with following(socket_path) as followed:
+        state = await followed.until(lambda s: s.link.phase == "absent" and s.link.retry_at)
+        assert "there is no such socket" in state.link.error
+        assert state.link.hint
+        async with serving(ControlServer(api, socket_path)):
+            await followed.until(lambda s: s.live and s.last_id == 5)
+        state = await followed.until(lambda s: s.link.phase == "lost" and s.link.retry_at)
+        assert state.status is not None, "what was seen stays"
+        api.log(6, 7, 8)
+        followed.feed.refresh()
+        async with serving(ControlServer(api, socket_path)):
+            followed.feed.refresh()
+            state = await followed.until(lambda s: s.live and s.last_id == 8)
+            assert [entry.id for entry in state.activity] == list(range(1, 9)), "nothing was lost or doubled"
+            assert state.flash is not None
+            assert state.flash.text == "connected again"
+
+
+async def test_a_gap_is_filled_from_the_log_and_said(socket_path: Path) -> None:
+    api = Site()
+    async with serving(ControlServer(api, socket_path)), following(socket_path) as followed:
+        await followed.until(lambda s: s.last_id == 5)
+        api.log(20)
+        state = await followed.until(lambda s: s.last_id == 20)
+        assert state.flash is not None
+        assert state.flash.text == "resynced, 14 missed"
+        assert state.live
+        api.log(21)
+        await followed.until(lambda s: s.last_id == 21)
+
+
+async def test_a_log_that_starts_anew_is_taken_up(socket_path: Path) -> None:
+    api = Site()
+    async with following(socket_path) as followed:
+        async with serving(ControlServer(api, socket_path)):
+            await followed.until(lambda s: s.last_id == 5)
+        await followed.until(lambda s: s.link.phase == "lost")
+        api.items = []
+        api.log(1, 2)
+        async with serving(ControlServer(api, socket_path)):
+            state = await followed.until(lambda s: s.live and s.last_id == 2)
+            assert [entry.id for entry in state.activity] == [1, 2]
+
+
+async def test_only_what_is_looked_at_is_asked_for_and_again_when_something_happens(
+    socket_path: Path,
+) -> None:
+    api = Site()
+    async with serving(ControlServer(api, socket_path)), following(socket_path) as followed:
+        await followed.until(lambda s: s.live)
+        await anyio.sleep(0.1)
+        assert "batches" not in api.calls
+        followed.feed.look(Interest(lists=frozenset({"batches"})))
+        await followed.until(lambda s: s.batches.at is not None)
+        asked = api.calls["batches"]
+        api.log(6)
+        with anyio.fail_after(3):
+            while api.calls["batches"] == asked:
+                await anyio.sleep(0.02)
+
+
+async def test_asks_reach_the_daemon_by_the_raw_name(socket_path: Path) -> None:
+    api = Site()
+    api.hold(HOSTILE)
+    async with serving(ControlServer(api, socket_path)), following(socket_path) as followed:
+        followed.feed.look(Interest(lists=frozenset({"batches"})))
+        state = await followed.until(lambda s: s.batches.items)
+        assert {row.key for row in state.batches.items} == set(HOSTILE)
+        for row in state.batches.items:
+            said = await followed.feed.do(asks.SetPublic(row.key, True))
+            assert said.isprintable()
+        assert {name for name, _ in api.patched} == set(HOSTILE)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        asks.SetPublic("roll", False), asks.SetSource("roll", None), asks.SetSource("roll", "initial_scan"),
+        asks.StartSync(), asks.StartSync("roll"), asks.RetryJobs(("j1", "j2")), asks.RetryFailed(),
+        asks.CancelJob("j1"), asks.Pause("site"), asks.Resume("site"), asks.Pause(), asks.Resume(),
+        asks.Reload(),
+    ],
+    ids=repr,
+)  # fmt: skip
+async def test_every_ask_is_answered_in_words(socket_path: Path, ask: asks.Ask) -> None:
+    async with serving(ControlServer(Site(), socket_path)):
+        said = await DaemonFeed(socket_path).do(ask)
+        assert said
+        assert said.isprintable()
+
+
+async def test_a_problem_and_a_missing_daemon_are_said_with_their_hint(socket_path: Path) -> None:
+    feed = DaemonFeed(socket_path)
+    with pytest.raises(AskFailed) as missing:
+        await feed.do(asks.StartSync())
+    assert "there is no such socket" in missing.value.detail
+    assert "syncd run" in missing.value.hint
+    async with serving(ControlServer(Site(), socket_path)):
+        with pytest.raises(AskFailed) as problem:
+            await feed.do(asks.CancelJob("\x1b[31m"))
+        assert "\x1b" not in problem.value.detail
+        with pytest.raises(AskFailed) as refused:
+            await feed.do(asks.RetryJobs(("refused",)))
+        assert (refused.value.detail, refused.value.hint) == ("the file is gone", "look again")
+
+
+def test_clean_escapes_in_every_depth_and_keeps_what_needs_nothing() -> None:
+    fine = item(3)
+    plain = schema.ActivityItem(id=1, at="a", kind="k", service="s", subject="s", message="m")
+    assert clean(plain) is plain
+    nasty = schema.ActivityItem(
+        id=1,
+        at="a",
+        kind="k",
+        service="s",
+        subject=ESCAPE,
+        message=BIDI,
+        data={"\x1b": [ESCAPE, {"x": BIDI}]},
+    )
+    page = clean(schema.ActivityPage(items=[fine, nasty], last_id=3))
+    assert page.items[1].subject == "\\x1b[31mred\\x07"
+    assert all(text.isprintable() for text in (page.items[1].message, str(page.items[1].data)))
+
+
+async def test_hostile_names_are_shown_escaped_on_every_screen(socket_path: Path) -> None:
+    api = Site()
+    api.hold(HOSTILE)
+    async with (
+        serving(ControlServer(api, socket_path)),
+        running(feed=DaemonFeed(socket_path), size=(160, 50)) as dashboard,
+    ):
+        with anyio.fail_after(10):
+            while not dashboard.app.state.live:
+                await anyio.sleep(0.02)
+        for key in "12380":
+            await dashboard.press(key)
+            await anyio.sleep(0.3)
+            await dashboard.settled()
+            text = dashboard.text()
+            assert all(c.isprintable() or c == "\n" for c in text)
+            assert not set("\x1b\x07\x9b\u202e") & set(text)
+            assert ("file[/b].jpg" in text) or key == "1", "markup is text"
+            assert ("\\x1b[31mred\\x07" in text) or key == "1"
+        await dashboard.press("2", "S")
+        await dashboard.press("d", "escape", "s", "escape", "question_mark", "escape")
+        assert dashboard.app.return_code is None

@@ -1,0 +1,81 @@
+"""Every screen as a grid of text, at both sizes, full, empty, without a daemon, and after losing it.
+
+SYNCD_UPDATE_GOLDEN=1 writes what the screens show now; look at the difference before keeping it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.tui.running import running
+from tui import keys
+
+GOLDEN = Path(__file__).parent / "golden"
+SIZES = {"80x24": (80, 24), "160x50": (160, 50)}
+
+
+def hold_to(name: str, text: str) -> None:
+    """The text is what the golden file says."""
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("SYNCD_UPDATE_GOLDEN"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text(), f"{path.name} differs"
+
+
+@pytest.mark.parametrize("kind", ["full", "empty", "error", "stale"])
+@pytest.mark.parametrize("size", list(SIZES))
+async def test_screens_look_as_they_did(size: str, kind: str) -> None:
+    async with running(kind, SIZES[size]) as dashboard:
+        for mode in keys.MODES:
+            await dashboard.press(mode.key)
+            assert dashboard.app.current_mode == mode.name
+            hold_to(f"{mode.name}-{size}-{kind}", dashboard.text())
+
+
+@pytest.mark.parametrize(
+    ("name", "presses"),
+    [
+        ("help", ("2", "question_mark")),
+        ("withdraw", ("2", "j", "space")),
+        ("approve", ("9", "enter")),
+        ("stage", ("2", "s")),
+        ("plan", ("2", "d")),
+        ("picture", ("3", "enter")),
+        ("filter", ("2", "slash", "f", "i", "n")),
+    ],
+)
+async def test_dialogs_look_as_they_did(name: str, presses: tuple[str, ...]) -> None:
+    async with running() as dashboard:
+        await dashboard.press(*presses)
+        hold_to(f"dialog-{name}", dashboard.text())
+
+
+async def test_ascii_draws_with_ascii_only() -> None:
+    async with running(ascii=True) as dashboard:
+        for mode in keys.MODES:
+            await dashboard.press(mode.key)
+            text = dashboard.text()
+            assert text.isascii(), sorted({c for c in text if not c.isascii()})
+        await dashboard.press("9", "enter")
+        assert dashboard.text().isascii()
+        await dashboard.press("escape", "1")
+        hold_to("overview-80x24-ascii", dashboard.text())
+
+
+@pytest.mark.parametrize("theme", ["light", "dark", "textual-light", "nord", "ansi-dark", "no-such-theme"])
+async def test_every_theme_draws_the_same_text(theme: str) -> None:
+    async with running(theme=theme) as dashboard:
+        hold_to("overview-80x24-full", dashboard.text())
+
+
+async def test_colours_come_from_the_theme() -> None:
+    async with running(theme="dark") as dashboard:
+        dark = dashboard.app.screen.query_one("#header").background_colors[1]
+        await dashboard.press("ctrl+t")
+        assert dashboard.app.theme == "syncd-light"
+        light = dashboard.app.screen.query_one("#header").background_colors[1]
+        assert dark.brightness < 0.5 < light.brightness
