@@ -214,12 +214,13 @@ def test_libraries_with_the_wal_reset_bug_are_refused(version: tuple[int, ...], 
 
 # --- migrations -----------------------------------------------------------------------------------
 
+NEXT = len(shipped_migrations()) + 1
 SECOND = Migration(
-    2,
-    "0002_second.sql",
+    NEXT,
+    f"{NEXT:04}_next.sql",
     "BEGIN IMMEDIATE;\nCREATE TABLE second (a TEXT) STRICT; -- one; two\n"
     "CREATE TRIGGER t AFTER INSERT ON second BEGIN\n  DELETE FROM second WHERE a = ';';\nEND;\n"
-    "PRAGMA user_version = 2;\nCOMMIT;\n",
+    f"PRAGMA user_version = {NEXT};\nCOMMIT;\n",
 )
 
 
@@ -251,7 +252,7 @@ async def test_a_migrated_schema_is_the_fresh_one(tmp_path: Path) -> None:
     async with Catalogue.open(fresh, migrations=(*shipped, SECOND)):
         pass
     assert schema(steps) == schema(fresh)
-    assert schema(fresh)[0] == (2,)
+    assert schema(fresh)[0] == (NEXT,)
 
 
 async def test_every_table_is_strict_and_the_catalogue_says_whose_it_is(path: Path) -> None:
@@ -270,16 +271,14 @@ async def test_every_table_is_strict_and_the_catalogue_says_whose_it_is(path: Pa
     [
         SECOND.sql.replace("PRAGMA user_version", "INSERT INTO nowhere VALUES (1);\nPRAGMA user_version"),
         SECOND.sql.replace("COMMIT;\n", ""),
-        SECOND.sql.replace("PRAGMA user_version = 2;", "PRAGMA user_version = 3;\nSELECT * FROM nowhere;"),
+        SECOND.sql.replace(f"user_version = {NEXT};", f"user_version = {NEXT + 1};\nSELECT * FROM nowhere;"),
     ],
 )
 async def test_a_failed_migration_leaves_no_trace(path: Path, sql: str) -> None:
     await make(path)
     before = schema(path)
     with pytest.raises((Fatal, _sqlite.Error)):
-        async with Catalogue.open(
-            path, migrations=(*shipped_migrations(), Migration(2, "0002_bad.sql", sql))
-        ):
+        async with Catalogue.open(path, migrations=(*shipped_migrations(), Migration(NEXT, "bad.sql", sql))):
             pass
     assert schema(path) == before
     await make(path)
