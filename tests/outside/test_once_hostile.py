@@ -1,0 +1,310 @@
+"""`syncd once` on files that no archive should hold and many do."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import threading
+import time
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.outside.installation import Installation, has_raw_control, run, sha256, small_jpeg
+from tests.pictures import make_exif, make_picture
+
+
+def reasons(done: dict) -> dict[str, str]:
+    return {Path(item["path"]).name: item["reason"] for item in done["failed"]}
+
+
+def png_bomb(side: int) -> bytes:
+    """A tiny PNG that unpacks to `side` x `side` pixels of one bit."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes((side // 8 + 2) * side), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def test_pictures_that_cannot_be_decoded(place: Installation) -> None:
+    place.add("b/final_crops/good.jpg", 1)
+    place.add("b/final_crops/zero.jpg", b"")
+    place.add("b/final_crops/text.jpg", b"this is no picture at all" * 10)
+    place.add("b/final_crops/cut.jpg", small_jpeg(2)[:-400])
+    place.add("b/final_crops/bomb.png", png_bomb(30_000))
+    done = place.once(code=4)
+    assert done["state"] == "partial"
+    assert reasons(done).keys() == {"zero.jpg", "text.jpg", "cut.jpg", "bomb.png"}
+    assert all(reasons(done).values())
+    assert done["uploaded"] == 1 and place.keys() == ["scenes/b-good.jpg"]
+    recorded = {Path(r["local_path"]).name: r for r in place.rows("SELECT * FROM image_versions")}
+    assert recorded.keys() == {"good.jpg", "zero.jpg", "text.jpg", "cut.jpg", "bomb.png"}
+    assert recorded["cut.jpg"]["sha256"] == sha256(small_jpeg(2)[:-400])
+    assert recorded["cut.jpg"]["is_current"] == 1
+    # Listed in every run, foreseen by a dry run, until it is repaired.
+    again = place.once(code=4)
+    assert (again["state"], again["uploaded"], again["actions"]) == ("partial", 0, [])
+    assert reasons(again) == reasons(done)
+    assert reasons(place.once("--dry-run", code=4)) == reasons(done)
+    place.add("b/final_crops/cut.jpg", 2)
+    repaired = place.once(code=4)
+    assert repaired["uploaded"] == 1 and "cut.jpg" not in reasons(repaired)
+    for name in ("zero.jpg", "text.jpg", "bomb.png"):
+        (place.images / "b/final_crops" / name).unlink()
+    assert place.once()["state"] == "done"
+    place.check()
+
+
+def test_undecodable_current_version_is_not_replaced_by_a_worse_one(place: Installation) -> None:
+    place.add("b/initial_scan/x.jpg", 1)
+    place.once()
+    place.add("b/final_crops/x.jpg", b"broken")
+    done = place.once(code=4)
+    assert reasons(done).keys() == {"x.jpg"}
+    current = place.rows("SELECT version_type FROM image_versions WHERE is_current = 1")
+    assert current == [{"version_type": "final_crops"}]
+
+
+def test_links_pipes_and_folders_are_not_read(place: Installation) -> None:
+    secret = place.base / "secret.jpg"
+    secret.write_bytes(small_jpeg(9))
+    folder = place.images / "b/final_crops"
+    place.add("b/final_crops/x.jpg", 1)
+    (folder / "link.jpg").symlink_to(secret)
+    (folder / "dangling.jpg").symlink_to("/nowhere/x.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    (folder / "folder.jpg").mkdir()
+    (place.base / "outside/final_crops").mkdir(parents=True)
+    (place.base / "outside/final_crops/o.jpg").write_bytes(small_jpeg(9))
+    (place.images / "linked-batch").symlink_to(place.base / "outside")
+    (place.images / "b/linked_stage").symlink_to(place.base / "outside/final_crops")
+    done = place.once()
+    assert place.keys() == ["scenes/b-x.jpg"]
+    told = {item["path"] for item in done["skipped"]}
+    for name in ("link.jpg", "dangling.jpg", "pipe.jpg"):
+        assert str(folder / name) in told
+    assert place.value("SELECT COUNT(*) FROM image_versions") == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "new\nline.jpg", "esc\x1b[31mape.jpg", "tab\tname.jpg", "quote'\".jpg", "per%cent %41.jpg", "plus+and&?#.jpg",
+        "bidi\u202eevil.jpg", "日本語.jpg", "emoji 🎞.jpg", "  spaces  .jpg", "-rf.jpg", "back\\slash.jpg",
+        "dots...jpg", "$(touch x).jpg", "x" * 200 + ".jpg",
+    ],
+)  # fmt: skip
+def test_odd_names(either: Installation, name: str) -> None:
+    either.add(f"b/final_crops/{name}", 1)
+    done = either.once(code=None)
+    path = str(either.images / "b/final_crops" / name)
+    if done["failed"] or done["skipped"]:
+        assert [i["path"] for i in done["failed"] + done["skipped"]] == [path]
+        assert either.keys() == []
+    else:
+        assert done["uploaded"] == 1
+        ((_, key),) = either.live().items()
+        assert either.keys() == [key]
+        assert either.read(key) == small_jpeg(1)
+    assert either.once(code=None)["actions"] == []
+    either.check()
+
+
+def test_names_never_reach_a_terminal_raw(place: Installation) -> None:
+    evil = "e\x1b]0;owned\x07\x1b[2J\u202e\u2066x\x9b31m"
+    place.add(f"b{evil}/final_crops/{evil}.jpg", 1)
+    place.add(f"b{evil}/final_crops/{evil}broken.jpg", b"no")
+    place.add(f"b{evil}/final_crops/{evil}.txt", b"no")
+    for arguments in (["--dry-run"], [], ["--batch", f"zz{evil}"]):
+        ran = run("syncd", "once", "--config", place.config, *arguments)
+        assert not has_raw_control(ran.out + ran.err), ran
+        assert ran.code in (0, 1, 4)
+    with place.daemon() as daemon:
+        for arguments in (
+            ["status"], ["activity"], ["batches", "list"], ["scenes", "list"], ["jobs", "list"],
+            ["sync", "--dry-run"], ["batches", "unpublish", f"b{evil}", "--yes"], ["sync", "--wait"],
+            ["scenes", "show", f"b{evil}-{evil}"], ["scenes", "show", f"nope{evil}"], ["guards"],
+            ["verify"], ["batches", "publish", f"b{evil}"], ["jobs", "retry", evil], ["similar", f"/{evil}"],
+        ):  # fmt: skip
+            ran = place.ctl(*arguments, code=None)
+            assert not has_raw_control(ran.out + ran.err), (arguments, ran)
+        assert not has_raw_control(daemon.log)
+        assert any(evil in batch["name"] for batch in daemon.get("/api/batches")["items"])
+        for item in daemon.get("/api/activity?limit=1000")["items"]:
+            assert not has_raw_control(item["message"]), item
+    assert not has_raw_control(daemon.log)
+
+
+def test_invalid_utf8(either: Installation) -> None:
+    folder = either.images / "b/final_crops"
+    folder.mkdir(parents=True)
+    (folder / os.fsdecode(b"caf\xe9.jpg")).write_bytes(small_jpeg(1))
+    either.add("b/final_crops/fine.jpg", 2)
+    done = either.once(code=None)
+    assert done["state"] in ("done", "partial")
+    assert "scenes/b-fine.jpg" in either.keys()
+    if "b-fine" in either.live() and len(either.live()) == 1:
+        assert len(done["failed"]) + len(done["skipped"]) == 1
+    again = either.once(code=None)
+    assert again["actions"] == []
+    assert either.once("--dry-run", code=None)["actions"] == []
+
+
+def test_twins_stay_apart(either: Installation) -> None:
+    either.add("b/final_crops/caf\u00e9.jpg", 1)
+    either.add("b/final_crops/cafe\u0301.jpg", 2)
+    either.add("b/final_crops/IMG.jpg", 3)
+    either.add("b/final_crops/img.jpg", 4)
+    done = either.once()
+    assert done["uploaded"] == 4 and len(either.keys()) == 4
+    assert {either.read(key) for key in either.keys()} == {small_jpeg(n) for n in range(1, 5)}
+    assert either.once()["actions"] == []
+    either.check()
+
+
+def test_stems_that_meet_are_versions_of_one_scene(place: Installation) -> None:
+    place.add("b/final_crops/x.jpg", 1)
+    place.add("b/final_crops/x.jpeg", 2)
+    place.add("b/final_crops/x.JPG", 3)
+    place.once()
+    assert len(place.live()) == 1 and len(place.keys()) == 1
+    assert place.value("SELECT COUNT(*) FROM image_versions") == 3
+    assert place.once()["actions"] == []
+    place.check()
+
+
+def test_unusual_pictures_are_published(place: Installation) -> None:
+    folder = place.images / "b/final_crops"
+    folder.mkdir(parents=True)
+    picture = make_picture(5, 90, 60)
+    picture.convert("CMYK").save(folder / "cmyk.jpg")
+    picture.convert("L").save(folder / "grey.jpg", progressive=True)
+    picture.save(folder / "anim.webp", save_all=True, append_images=[make_picture(6, 90, 60)])
+    picture.convert("P").save(folder / "palette.png")
+    Image.new("I;16", (40, 30), 30_000).save(folder / "deep.png")
+    picture.convert("RGBA").save(folder / "alpha.png")
+    done = place.once()
+    assert done["uploaded"] == 6, done["failed"]
+    for key in place.keys():
+        assert place.read(key) == (folder / Path(key).name.removeprefix("b-")).read_bytes()
+    assert all(row["perceptual_hash"] for row in place.rows("SELECT * FROM image_versions"))
+
+
+def test_tiff_and_heic_are_rendered(place: Installation) -> None:
+    from pillow_heif import from_pillow
+
+    folder = place.images / "b/final_crops"
+    folder.mkdir(parents=True)
+    picture = make_picture(5, 90, 60)
+    exif = make_exif(orientation=6, gps=True)
+    picture.save(folder / "scan.tif", exif=exif)
+    heif = from_pillow(picture)
+    heif.save(folder / "phone.heic", exif=make_exif(gps=True).tobytes())
+    import numpy as np
+    import tifffile
+
+    tifffile.imwrite(folder / "deep.tiff", np.asarray(picture).astype(np.uint16) * 257)
+    done = place.once()
+    assert done["uploaded"] == 3, done["failed"]
+    assert place.keys() == ["scenes/b-deep.jpg", "scenes/b-phone.jpg", "scenes/b-scan.jpg"]
+    for key in place.keys():
+        with Image.open(place.storage / key) as made:
+            assert made.format == "JPEG" and made.mode == "RGB"
+            assert not made.getexif().get_ifd(0x8825)
+            assert made.getexif().get(0x0112, 1) == 1
+            upright = (60, 90) if "scan" in key else (90, 60)
+            assert made.size == upright
+            wanted = picture.rotate(-90, expand=True) if "scan" in key else picture
+            near, far = wanted.convert("L").resize((9, 6)), made.convert("L").resize((9, 6))
+            difference = [abs(a - b) for a, b in zip(near.getdata(), far.getdata(), strict=True)]
+            assert sum(difference) / len(difference) < 12
+    before = {row["local_path"]: row["sha256"] for row in place.rows("SELECT * FROM image_versions")}
+    assert before[str(folder / "scan.tif")] == sha256((folder / "scan.tif").read_bytes())
+    assert place.once()["uploaded"] == 0
+
+
+def test_a_growing_file_is_never_published_torn(place: Installation) -> None:
+    """A copy that is still going on, then pauses for less than the settle time."""
+    place.configure(batches={"settle_seconds": 0.4})
+    data = small_jpeg(1) + bytes(200_000)
+    path = place.add("b/final_crops/x.jpg", b"")
+
+    def write() -> None:
+        with path.open("r+b") as file:
+            for start in range(0, len(data), len(data) // 20):
+                file.write(data[start : start + len(data) // 20])
+                file.flush()
+                time.sleep(0.08)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    done = place.once()
+    writer.join()
+    assert done["uploaded"] == 1
+    assert place.read("scenes/b-x.jpg") == data
+    assert place.value("SELECT COUNT(*) FROM image_versions") == 1
+    place.check()
+
+
+def test_unreadable_files_and_folders_as_nobody(place: Installation) -> None:
+    """Root reads everything, so the run is somebody else's."""
+    import pwd
+
+    place.add("b/final_crops/x.jpg", 1)
+    locked = place.add("b/final_crops/locked.jpg", 2)
+    hidden = place.add("c/final_crops/y.jpg", 3)
+    nobody = pwd.getpwnam("nobody").pw_uid
+    if os.getuid() != 0:
+        pytest.skip("needs root to become somebody else")
+    for parent in (place.base, *place.base.parents):
+        if str(parent) != "/" and parent.stat().st_mode & 0o005 != 0o005:
+            probe = subprocess.run(
+                ["setpriv", f"--reuid={nobody}", "--clear-groups", "test", "-x", parent], check=False
+            )
+            if probe.returncode and parent.stat().st_uid == 0 and str(parent).startswith("/tmp/pytest-of"):
+                parent.chmod(0o755)
+    for path in (place.state, place.storage):
+        path.mkdir(mode=0o700)
+        os.chown(path, nobody, nobody)
+    place.config.chmod(0o644)
+
+    def once() -> tuple[int, dict]:
+        import json
+
+        from tests.outside.installation import BIN
+
+        done = subprocess.run(
+            [BIN / "syncd", "once", "--config", place.config, "--json"],
+            user=nobody, group=nobody, extra_groups=[], capture_output=True, text=True, check=False, cwd="/",
+        )  # fmt: skip
+        assert "Traceback" not in done.stderr, done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    code, done = once()
+    assert (code, done["uploaded"]) == (0, 3), done
+    live = place.live()
+    locked.chmod(0)
+    hidden.parent.parent.chmod(0)
+    os.utime(locked, (1, 1))
+    code, done = once()
+    assert (code, done["state"]) == (4, "partial"), done
+    assert {Path(i["path"]).name for i in done["failed"]} == {"locked.jpg", "c"}
+    assert place.live() == live
+    place.images.chmod(0)
+    try:
+        code, done = once()
+        assert (code, done["state"], done["removed"]) == (1, "failed", 0), done
+        assert done["error"]
+        assert place.live() == live
+    finally:
+        place.images.chmod(0o755)
+        hidden.parent.parent.chmod(0o755)
+        locked.chmod(0o644)
+    code, done = once()
+    assert (code, done["state"]) == (0, "done"), done
