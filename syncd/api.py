@@ -80,9 +80,7 @@ class DaemonApi:
             return sum(state.get(name, 0) for state in states for name in names)
 
         queues = {
-            "site": schema.QueueStatus(
-                waiting=self._service.waiting, running=len(self._service.running), failed=photos_failed
-            ),
+            "site": schema.QueueStatus(waiting=self._service.waiting, running=len(self._service.running)),
             "photos": schema.QueueStatus(waiting=waiting, running=running, failed=photos_failed),
             "jobs": schema.QueueStatus(
                 waiting=jobs_in("queued", "waiting"), running=jobs_in("running"), failed=jobs_in("failed")
@@ -165,9 +163,22 @@ class DaemonApi:
         job = await self._jobs.submit("sync", subject, msgspec.to_builtins(request))
         return schema.JobAccepted(job_id=job.id)
 
-    async def sync_status(self) -> schema.SyncReport:
+    async def sync_status(self, job_id: str | None = None) -> schema.SyncReport:
+        if job_id is not None:
+            return await self._sync_of(job_id)
         run = self._service.newest
         return schema.SyncReport(state="done") if run is None else report(run)
+
+    async def _sync_of(self, job_id: str) -> schema.SyncReport:
+        for run in self._service.running:
+            if run.job_id == job_id:
+                return report(run)
+        row = await self._job_row(job_id)
+        if row.kind != "sync":
+            raise NotFound(f"job {job_id} is no sync but a {row.kind}")
+        if row.result is not None:
+            return msgspec.convert(row.result, schema.SyncReport)
+        return schema.SyncReport(job_id=job_id, state=row.state, error=row.error)  # type: ignore[arg-type]
 
     async def jobs(
         self, state: str | None, kind: str | None, limit: int, cursor: str | None

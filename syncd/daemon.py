@@ -43,6 +43,7 @@ from syncd.supervisor import Service, Supervisor, leaves
 
 _log = get_logger("daemon")
 
+_ACTIONS_KEPT = 5_000
 _STOP_S = 8.0
 """Within this time everything ends; systemd and a person at a terminal wait a little longer."""
 
@@ -244,7 +245,8 @@ def _handlers(service: SiteService) -> dict[str, Any]:
             tasks.cancel_scope.cancel()
         progress(run.done_steps, run.total)
         shape = run.as_dict()
-        shape["actions"] = []  # the activity has them; a job's row stays small
+        if len(shape["actions"]) > _ACTIONS_KEPT:
+            shape["actions"] = []  # the activity has them; a job's row stays small
         return Outcome(run.state, shape, shape["error"])
 
     async def pull_scenes(job: JobRow, progress: Progress) -> Outcome:

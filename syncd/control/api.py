@@ -34,8 +34,9 @@ class Api(Protocol):
         """A dry run answers with the plan as a report, everything else is accepted as a job."""
         ...
 
-    async def sync_status(self) -> schema.SyncReport:
-        """The running sync, else the last one; state "done" with zero counts when there was none."""
+    async def sync_status(self, job_id: str | None = None) -> schema.SyncReport:
+        """The running sync, else the last one, or that of a job; state "done" with zero counts when there
+        was none."""
         ...
 
     async def jobs(

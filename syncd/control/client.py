@@ -123,8 +123,8 @@ class ControlClient:
             return await self._post(schema.SyncReport, "/api/admin/sync", request, timeout_s=None)
         return await self._post(schema.JobAccepted, "/api/admin/sync", request, timeout_s=None)
 
-    async def sync_status(self) -> schema.SyncReport:
-        return await self._get(schema.SyncReport, "/api/admin/sync/status")
+    async def sync_status(self, job_id: str | None = None) -> schema.SyncReport:
+        return await self._get(schema.SyncReport, "/api/admin/sync/status", job_id=job_id)
 
     async def jobs(
         self, state: str | None = None, kind: str | None = None, limit: int = 100, cursor: str | None = None

@@ -65,23 +65,9 @@ async def _report_of(client: ControlClient, job_id: str) -> schema.SyncReport:
     from syncd.control.ctl_progress import Meter, until
 
     async def look() -> schema.SyncReport | None:
-        job = await client.job(job_id)
-        report = await client.sync_status()
-        if report.job_id == job_id:
-            meter.update(report.done_steps, report.total)
-            if report.state not in UNFINISHED:
-                return report
-        if job.state in UNFINISHED:
-            return None
-        # Another sync has begun since: what is left of this one is how it ended.
-        state = "failed" if job.state == "waiting" else job.state
-        return schema.SyncReport(
-            job_id=job_id,
-            state=state,
-            error=job.error,
-            total=job.progress.total,
-            done_steps=job.progress.done,
-        )
+        report = await client.sync_status(job_id)
+        meter.update(report.done_steps, report.total)
+        return None if report.state in UNFINISHED else report
 
     with Meter("syncing") as meter:
         report = await until(look)

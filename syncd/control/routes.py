@@ -127,8 +127,9 @@ SITE_ROUTES = (
         body=schema.SyncRequest, long=True,
     ),
     Route(
-        "GET", "/api/admin/sync/status", lambda api, call: api.sync_status(), {200: schema.SyncReport},
-        "The running sync, else the last",
+        "GET", "/api/admin/sync/status", lambda api, call: api.sync_status(**call.query),
+        {200: schema.SyncReport}, "The running sync, else the last",
+        params=(Param("job_id", str, "The sync of this job instead"),),
     ),
     Route(
         "GET", "/api/batches", lambda api, call: api.batches(**call.query), {200: schema.BatchPage},

@@ -107,7 +107,7 @@ class MemoryApi:
             return schema.SyncReport(state="done", dry_run=True, scanned=len(request.batch_filter))
         return schema.JobAccepted(job_id="j9")
 
-    async def sync_status(self) -> schema.SyncReport:
+    async def sync_status(self, job_id: str | None = None) -> schema.SyncReport:
         return schema.SyncReport(state="done")
 
     async def jobs(
