@@ -98,7 +98,7 @@ class Daemon:
         self._service = service
         jobs = JobRunner(catalogue, _handlers(service))
         service.jobs = jobs
-        batches = BatchesService(lambda: self.config, catalogue, service.hint)
+        batches = BatchesService(lambda: self.config, catalogue, service.nudge)
 
         def on_change(name: str, state: str, reason: str | None) -> None:
             words = f"{name} is {state}" + (f": {reason}" if reason else "")

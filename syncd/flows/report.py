@@ -45,6 +45,8 @@ class SyncRun:
     done_steps: int = 0
     again_s: dict[str, float] = field(default_factory=dict)
     """Batches to look at again, and in how many seconds: files still being written."""
+    look_s: float = 0.0
+    """How long it took to see what is there and known, in seconds."""
     started: float = field(default_factory=time.monotonic)
     duration_s: float = 0.0
 

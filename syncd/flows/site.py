@@ -225,8 +225,9 @@ class Site:
     async def _look(self, run: SyncRun, names: frozenset[str]) -> Look:
         began_s = time.monotonic()
         look = await self._looker.look(self.config.batches, self.rules(run.options), run.options, names)
+        run.look_s = time.monotonic() - began_s
         if run.options.batches is None:
-            self.listing_took(time.monotonic() - began_s)
+            self.listing_took(run.look_s)
         for name, wait_s in look.unsettled_s.items():
             run.look_again_in(name, wait_s)
         for plan in look.plans:

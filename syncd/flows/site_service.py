@@ -21,6 +21,9 @@ _CATALOGUE_LOOK_S = 1.0
 _ROOT_LOOK_S = 5.0
 _LONGEST_BACK_OFF_S = 30.0
 _RUNS_AT_ONCE = 4
+_REST_SHARE = 4.0
+"""A batch rests this many times as long as it took to look at it."""
+_LONGEST_REST_S = 10.0
 _PATIENCE_S = 60.0
 """How long a sync that somebody waits for waits for files that are still being written."""
 
@@ -80,6 +83,9 @@ class SiteService:
         self._failures = 0
         self._handle: ServiceHandle | None = None
         self._again: set[str] = set()
+        self._rested_at: dict[str | None, float] = {}
+        """Until when file events of a batch wait: while a large one is being filled, looking at it each time
+        would be all that is done."""
         self.jobs: JobRunner | None = None
         """Runs while the service does: a paused site does no jobs."""
 
@@ -98,6 +104,10 @@ class SiteService:
         if self._inbox is None:
             self._inbox = Inbox()
         self._inbox.put(batch_name, wait_s)
+
+    def nudge(self, batch_name: str | None) -> None:
+        """A file event: look at this batch (None: at all of them), but not all the time."""
+        self.hint(batch_name, max(0.0, self._rested_at.get(batch_name, 0.0) - anyio.current_time()))
 
     @property
     def is_idle(self) -> bool:
@@ -171,6 +181,11 @@ class SiteService:
     def _look_after(self, run: SyncRun) -> None:
         self.totals["uploaded"] += run.uploaded
         self.totals["uploaded_bytes"] += run.bytes
+        rested_at = anyio.current_time() + min(_LONGEST_REST_S, run.look_s * _REST_SHARE)
+        self._rested_at = {
+            name: at for name, at in self._rested_at.items() if at > rested_at - _LONGEST_REST_S
+        }
+        self._rested_at.update(dict.fromkeys(run.options.batches or {None}, rested_at))
         for name, wait_s in run.again_s.items():
             self.hint(name, wait_s)
         if run.error is None:
