@@ -27,9 +27,20 @@ _lock = threading.Lock()
 def register_secret(value: str) -> None:
     """From now on `value` never stands in a log line, as it is or quoted for JSON, Python or an address.
     Values shorter than four characters are left alone: they would tear holes into ordinary words."""
-    if len(value) < SHORTEST_SECRET:
-        return
-    forms = {
+    if len(value) >= SHORTEST_SECRET:
+        with _lock:
+            _secrets[:] = sorted({*_secrets, *_forms(value)}, key=len, reverse=True)
+
+
+def forget_secret(value: str) -> None:
+    """Takes back `register_secret`, for a value that is worth nothing any more."""
+    forms = _forms(value)
+    with _lock:
+        _secrets[:] = [secret for secret in _secrets if secret not in forms]
+
+
+def _forms(value: str) -> set[str]:
+    return {
         value,
         printable(value),
         json.dumps(value)[1:-1],
@@ -39,8 +50,6 @@ def register_secret(value: str) -> None:
         urllib.parse.quote(value, safe=""),
         urllib.parse.quote_plus(value),
     }
-    with _lock:
-        _secrets[:] = sorted({*_secrets, *forms}, key=len, reverse=True)
 
 
 def redact(text: str) -> str:
