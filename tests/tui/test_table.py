@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from hypothesis import given
 from hypothesis import strategies as st
 from textual.app import App
+from textual.screen import Screen
 
 from tui.look import ASCII, UNICODE, chart, spark
 from tui.state import Keyed
-from tui.widgets.lines import fit
+from tui.widgets.lines import TONE_CLASSES, fit
 from tui.widgets.table import Column, VirtualTable
 
 if TYPE_CHECKING:
@@ -21,9 +22,16 @@ if TYPE_CHECKING:
     from textual.pilot import Pilot
 
 
+class TonedScreen(Screen[None]):
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(TONE_CLASSES)
+
+
 class Rows(App[None]):
     CSS_PATH = "../../tui/app.tcss"
     glyphs = UNICODE
+
+    def get_default_screen(self) -> TonedScreen:
+        return TonedScreen()
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return {"quiet": "#888888", "line": "#444444", "cursor": "#003366", "cursor-blurred": "#002244"}

@@ -12,7 +12,7 @@ from textual.screen import Screen
 from tui import keys
 from tui.asks import Interest
 from tui.widgets.chrome import FlashLine, Footer, Header, Tabs, banner_line, header_line
-from tui.widgets.lines import Lines
+from tui.widgets.lines import TONE_CLASSES, Lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,6 +45,7 @@ def bindings(scope: str) -> list[BindingType]:
 class ModeScreen(Screen[None]):
     """A screen with a number. It renders the app's state and never changes it."""
 
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(TONE_CLASSES)
     mode: ClassVar[str]
     PARTS: ClassVar[frozenset[Part]] = frozenset()
     """What its body is painted from."""

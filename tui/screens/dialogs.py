@@ -14,7 +14,7 @@ from syncd.text import human_count, human_size
 from tui.screens.guards import PLAN_COLUMNS, action_cells, action_rows, share
 from tui.screens.jobs import wrapped
 from tui.state import Keyed
-from tui.widgets.lines import Lines
+from tui.widgets.lines import TONE_CLASSES, Lines
 from tui.widgets.table import Column, VirtualTable
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class Dialog(ModalScreen[T], Generic[T]):
     """A box over the screen; `esc` closes it without doing anything."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", show=False)]
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(TONE_CLASSES)
     AUTO_FOCUS = ""
     headline: str = ""
 

@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 from textual.strip import Strip
 
-from tui.widgets.lines import Lines, Toned
+from tui.widgets.lines import TONE_CLASSES, Lines, Toned
 from tui.widgets.stages import Want
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class PictureView(ModalScreen[None]):
     """Closes on the key that opened it, and on `esc`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,q,space", "close", "Close", show=False)]
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(TONE_CLASSES)
     AUTO_FOCUS = ""
 
     def __init__(self, version: schema.Version) -> None:

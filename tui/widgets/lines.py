@@ -1,11 +1,13 @@
 """Drawing by lines: spans of text with a tone each, made into strips. There is no markup anywhere.
 
-Tones are component classes ("tone-ok" …) whose colours app.tcss takes from the theme.
+Tones are component classes ("tone-ok" …) whose colours app.tcss takes from the theme. The screen has them
+(`TONE_CLASSES`), once for all of its widgets: to style them for each widget would cost most of the time that
+a change of screens takes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -47,10 +49,11 @@ def spread(left: Line, right: Line, width: int) -> Line:
     return (*left, (" " * space, ""), *right) if space >= 1 else left
 
 
-class Toned(Widget):
-    """A widget that draws in tones."""
+TONE_CLASSES = frozenset(f"tone-{tone}" for tone in TONES)
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"tone-{tone}" for tone in TONES}
+
+class Toned(Widget):
+    """A widget that draws in tones, on a screen that has them."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
@@ -72,12 +75,12 @@ class Toned(Widget):
         return style
 
     def _make_tone(self, name: str) -> Style:
-        rules = self.get_component_styles(f"tone-{name}")
+        rules = self.screen.get_component_styles(f"tone-{name}")
         ground = self.background_colors[1]
         own = ground + rules.background if rules.has_rule("background") else ground
         ink = own + rules.color
         if ink.ansi is not None or own.ansi is not None:
-            return self.get_component_rich_style(f"tone-{name}")
+            return self.screen.get_component_rich_style(f"tone-{name}")
         return Style.from_color(ink.rich_color, own.rich_color) + rules.text_style
 
     def strip(self, spans: Sequence[Span], width: int, under: str = "") -> Strip:
