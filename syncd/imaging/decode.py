@@ -152,12 +152,12 @@ def upright(picture: Image.Image, orientation: int) -> Image.Image:
 
 def gray(picture: Image.Image) -> Image.Image:
     """Mode L as `imagehash` makes it (transparency ignored), but deep pictures are scaled, not clipped."""
-    return _eight_bit(picture).convert("L")
+    return _colours(_eight_bit(picture)).convert("L")
 
 
 def plain(picture: Image.Image) -> Image.Image:
     """Mode L or RGB for people's eyes: transparency on white, 8 bits a channel."""
-    picture = _eight_bit(picture)
+    picture = _colours(_eight_bit(picture))
     if picture.mode in ("LA", "PA", "La", "RGBA", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
@@ -165,6 +165,16 @@ def plain(picture: Image.Image) -> Image.Image:
     if picture.mode in ("L", "1"):
         return picture.convert("L")
     return picture.convert("RGB")
+
+
+def _colours(picture: Image.Image) -> Image.Image:
+    """A mode that Pillow converts to any other: it leaves CIE Lab, which scanners write, to ImageCms."""
+    if picture.mode != "LAB":
+        return picture
+    from PIL import ImageCms
+
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    return ImageCms.profileToProfile(picture, lab, srgb, outputMode="RGB") or picture
 
 
 def _open_with_pillow(file: BinaryIO, image_format: str) -> Image.Image:

@@ -14,7 +14,7 @@ import numpy as np
 import pillow_heif
 import pytest
 import tifffile
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageChops, ImageCms, ImageOps, ImageStat
 
 from syncd.errors import Changed, Refused
 from syncd.imaging.pool import ImagingPool
@@ -146,6 +146,21 @@ async def test_cmyk_jpeg(pool: ImagingPool, tmp_path: Path) -> None:
     facts = await pool.inspect(str(path))
     with Image.open(path) as picture:
         assert distance(facts.perceptual_hash, imagehash.phash(picture)) <= 2
+
+
+async def test_cie_lab_from_a_scanner_has_the_colours_it_had(pool: ImagingPool, tmp_path: Path) -> None:
+    picture = PICTURE.convert("RGB")
+    srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    scanned = ImageCms.profileToProfile(picture, srgb, lab, outputMode="LAB")
+    assert scanned is not None
+    scanned.save(tmp_path / "a.tif")
+    facts = await pool.inspect(str(tmp_path / "a.tif"))
+    assert facts.decode_error is None
+    assert distance(facts.perceptual_hash, imagehash.phash(picture)) <= 2
+    made = await pool.render(str(tmp_path / "a.tif"), tmp_path / "a.jpg", facts.sha256)
+    with Image.open(made.path) as shown:
+        difference = ImageChops.difference(shown.convert("RGB"), picture)
+    assert ImageStat.Stat(difference).mean < [6, 6, 6]
 
 
 async def test_transparency_is_shown_on_white(pool: ImagingPool, tmp_path: Path) -> None:
