@@ -178,7 +178,7 @@ class _Demo:
             f"  syncd run --config {config}                # the daemon again, and in another terminal:",
             f"  cd {folder}",
             "  syncctl status",
-            "  syncctl batches publish 2025-11-06-batch-3 --yes",
+            "  syncctl batches publish 2025-11-06-batch-3",
             "  syncctl similar images/2025-11-04-batch-1/final_crops/roll31-04-still-water_crop.jpg",
             "  syncctl verify --deep",
             "  syncd-tui",
