@@ -96,13 +96,14 @@ class AskFailed(Exception):  # noqa: N818
 @dataclass(frozen=True, slots=True)
 class Interest:
     """What is on the screen, and so is asked for. `scenes` is (batch, words), `wanted` how many of its rows
-    are to be at hand; `sync` asks for the running sync."""
+    are to be at hand and `place` the row that is looked at; `sync` asks for the running sync."""
 
     lists: frozenset[ListName] = frozenset()
     sync: bool = False
     scenes: tuple[str, str] = ("", "")
     live_only: bool = False
     wanted: int = 0
+    place: int = 0
 
 
 class Feed(Protocol):

@@ -9,7 +9,7 @@ import random
 import time
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
 
 import anyio
 import msgspec
@@ -50,8 +50,8 @@ STATUS_EVERY_S, LISTS_EVERY_S = 2.0, 5.0
 SETTLE_S = 0.3
 """After activity, what is seen is asked for again once it has been so long quiet, at most a second later."""
 BACKLOG = 500
-PAGE = 500
-MOST_ROWS = 5000
+PAGE, SCENES_PAGE = 500, 200
+MOST_ROWS = 2000
 """Jobs and batches beyond this many are not fetched; the list says that there are more."""
 
 
@@ -68,6 +68,7 @@ class DaemonFeed:
         self._last_id = 0
         self._known = False
         self._hot = False
+        self._held = _Held(("", ""))
 
     # --- the seam ---------------------------------------------------------------------------------
 
@@ -220,14 +221,31 @@ class DaemonFeed:
         )
 
     async def _scenes(self, interest: Interest) -> ListArrived:
+        """As many pages as are wanted. Of those at hand only the one that is looked at is fetched again."""
+        subject = _subject(interest)
+        held = self._held if self._held.subject == subject else _Held(subject)
+        self._held = held
+        looked_at = interest.place // SCENES_PAGE
+        while (
+            not held.pages or len(held.pages) * SCENES_PAGE < interest.wanted or looked_at < len(held.pages)
+        ):
+            number = min(looked_at, len(held.pages))
+            cursor = held.pages[number - 1].next_cursor if number else None
+            if number and cursor is None:
+                break
+            held.put(number, await self._scenes_page(interest, cursor))
+            looked_at = len(held.pages)
+        return ListArrived(
+            "scenes", self._clock(), held.rows(), subject, held.pages[-1].next_cursor is not None
+        )
+
+    async def _scenes_page(self, interest: Interest, cursor: str | None) -> _ScenesPage:
         batch, words = interest.scenes
         live = True if interest.live_only else None
-        items, more = await _pages(
-            lambda cursor: self._client.scenes(batch or None, live, words or None, PAGE, cursor),
-            interest.wanted,
+        page = await self._client.scenes(batch or None, live, words or None, SCENES_PAGE, cursor)
+        return _ScenesPage(
+            tuple(Keyed(scene.scene_id, clean(scene)) for scene in page.items), page.next_cursor
         )
-        rows = tuple(Keyed(scene.scene_id, clean(scene)) for scene in items)
-        return ListArrived("scenes", self._clock(), rows, _subject(interest), more)
 
     # --- asks -------------------------------------------------------------------------------------
 
@@ -302,6 +320,29 @@ async def _asking(answer: Awaitable[T]) -> T:
         return await answer
     except SyncdError as error:
         raise AskFailed(printable(error.message), printable(error.hint or "")) from None
+
+
+class _ScenesPage(NamedTuple):
+    rows: tuple[Keyed[schema.Scene], ...]
+    next_cursor: str | None
+
+
+class _Held:
+    """The pages of a list of scenes that are at hand, each beginning where the one before it ends."""
+
+    def __init__(self, subject: tuple[str, str]) -> None:
+        self.subject = subject
+        self.pages: list[_ScenesPage] = []
+
+    def put(self, number: int, page: _ScenesPage) -> None:
+        """Puts a page in its place. Where it now ends elsewhere, those behind it are no good any more."""
+        if number < len(self.pages) and self.pages[number].next_cursor == page.next_cursor:
+            self.pages[number] = page
+        else:
+            self.pages[number:] = [page]
+
+    def rows(self) -> tuple[Keyed[schema.Scene], ...]:
+        return tuple(row for page in self.pages for row in page.rows)
 
 
 class _Page(Protocol[T_co]):

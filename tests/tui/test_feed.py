@@ -66,6 +66,15 @@ class Site(MemoryApi):
         self.counted("batches")
         return await super().batches(limit, cursor)
 
+    async def scenes(
+        self, batch: str | None, live: bool | None, query: str | None, limit: int, cursor: str | None
+    ) -> schema.ScenePage:
+        self.counted("scenes")
+        whole = await super().scenes(batch, live, query, 1_000_000, None)
+        after = [row for row in whole.items if cursor is None or row.scene_id > cursor]
+        more = len(after) > limit
+        return schema.ScenePage(items=after[:limit], next_cursor=after[limit - 1].scene_id if more else None)
+
     async def patch_batch(self, name: str, patch: schema.BatchPatch) -> schema.Batch:
         self.patched.append((name, patch))
         return await super().patch_batch(name, patch)
@@ -218,6 +227,51 @@ async def test_asks_reach_the_daemon_by_the_raw_name(socket_path: Path) -> None:
             said = await followed.feed.do(asks.SetPublic(row.key, True))
             assert said.isprintable()
         assert {name for name, _ in api.patched} == set(HOSTILE)
+
+
+async def test_of_a_long_list_only_the_page_that_is_looked_at_is_asked_for_again(socket_path: Path) -> None:
+    api = Site()
+    example = api.scene_rows[0]
+
+    def row(number: int) -> schema.Scene:
+        return msgspec.structs.replace(example, scene_id=f"roll-{number:05}", base_filename=str(number))
+
+    api.scene_rows = [row(number) for number in range(0, 2000, 2)]
+    lists: Any = frozenset({"scenes"})
+    async with serving(ControlServer(api, socket_path)), following(socket_path) as followed:
+        followed.feed.look(Interest(lists=lists, scenes=("roll", ""), wanted=400))
+        state = await followed.until(lambda s: len(s.scenes.items) == 400)
+        assert state.scenes.more
+        followed.feed.look(Interest(lists=lists, scenes=("roll", ""), wanted=900, place=500))
+        await followed.until(lambda s: len(s.scenes.items) == 1000)
+        await anyio.sleep(0.1)
+        asked = api.calls["scenes"]
+        api.scene_rows.insert(251, row(501))
+        followed.feed.look(Interest(lists=lists, scenes=("roll", ""), wanted=900, place=200))
+        state = await followed.until(lambda s: any(item.key == "roll-00501" for item in s.scenes.items))
+        ids = [item.key for item in state.scenes.items]
+        assert ids == sorted(set(ids)), "no row is lost or doubled"
+        assert api.calls["scenes"] - asked <= 5
+        await anyio.sleep(0.2)
+        asked = api.calls["scenes"]
+        followed.feed.refresh()
+        with anyio.fail_after(5):
+            while api.calls["scenes"] == asked:
+                await anyio.sleep(0.02)
+        await anyio.sleep(0.2)
+        assert api.calls["scenes"] == asked + 1
+
+
+async def test_an_answer_of_another_version_does_not_end_the_dashboard(socket_path: Path) -> None:
+    class Newer(Site):
+        async def status(self) -> schema.Status:
+            plain = await super().status()
+            service = schema.ServiceStatus(name="x", state="dreaming", since="now")  # type: ignore[arg-type]
+            return msgspec.structs.replace(plain, services=[service])
+
+    async with serving(ControlServer(Newer(), socket_path)), following(socket_path) as followed:
+        state = await followed.until(lambda s: s.link.phase == "absent")
+        assert "dreaming" in f"{state.link.error} {state.link.hint}"
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from tui.state import Keyed, Listing, Part
     from tui.widgets.table import Cells, VirtualTable
 
-PAGE = 500
-"""Rows that are at hand beyond the cursor."""
+AHEAD, STEP = 400, 100
+"""So many rows beyond the cursor are at hand; what is looked at is said anew every so many rows."""
+EVERYTHING = 1_000_000
+"""All rows are wanted once somebody went to the last one."""
 REST_S = 0.12
 """A picture is asked for once the cursor has rested so long."""
 
@@ -53,6 +55,8 @@ class Scenes(ListScreen):
         self.stage = 0
         self._for: str | None = None
         self._rest: Timer | None = None
+        self._place = 0
+        self._to_the_end = False
 
     # --- what is asked for ------------------------------------------------------------------------
 
@@ -60,16 +64,17 @@ class Scenes(ListScreen):
         """Shows this batch's scenes."""
         if batch != self.shown_batch:
             self.shown_batch, self.words, self.live_only = batch, "", False
+            self._place, self._to_the_end = 0, False
             if self.is_mounted:
                 self.table.cursor = None
                 self.table.move_to(0)
             self.look_again()
 
     def interest(self) -> Interest:
-        wanted = (self.table.position if self.is_mounted else 0) + PAGE
+        place = self._place * STEP
         return Interest(
             lists=frozenset({"scenes", "batches"}), scenes=(self.shown_batch, self.words),
-            live_only=self.live_only, wanted=wanted,
+            live_only=self.live_only, wanted=EVERYTHING if self._to_the_end else place + AHEAD, place=place,
         )  # fmt: skip
 
     def look_again(self) -> None:
@@ -155,7 +160,10 @@ class Scenes(ListScreen):
 
     def on_virtual_table_moved(self, message: VirtualTable.Moved) -> None:
         super().on_virtual_table_moved(message)
-        if self.state.scenes.more and self.table.position + PAGE // 2 > len(self.table.rows):
+        place = self.table.position // STEP
+        to_the_end = self.state.scenes.more and self.table.position >= len(self.table.rows) - 1
+        if place != self._place or to_the_end > self._to_the_end:
+            self._place, self._to_the_end = place, self._to_the_end or to_the_end
             self.look_again()
 
     # --- keys -------------------------------------------------------------------------------------
