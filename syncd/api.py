@@ -31,7 +31,7 @@ from syncd.supervisor import ServiceInfo, Supervisor
 Shape = TypeVar("Shape", bound=schema.Reply)
 
 _LOOK_AT_COUNTS_S = 0.5
-"""Counts of the catalogue are this old at the most, however often the status is asked for."""
+"""While there is work, counts of the catalogue are this old at the most, however often they are asked for."""
 
 
 class DaemonApi:
@@ -62,6 +62,7 @@ class DaemonApi:
         self._reload = reload
         self._catalogue = site.site.catalogue
         self._started = time.monotonic()
+        self._counted_at = (False, -1)
         self._counted: tuple[float, browse.CountsRow, dict[str, dict[str, int]], int, list[str]] | None = None
 
     # --- state --------------------------------------------------------------------------------------
@@ -119,7 +120,11 @@ class DaemonApi:
 
     async def _counts(self) -> tuple[browse.CountsRow, dict[str, dict[str, int]], int, list[str]]:
         now = time.monotonic()
-        if self._counted is None or now - self._counted[0] > _LOOK_AT_COUNTS_S:
+        # Once there is nothing to do, the counts are those of what was just done.
+        seen = (self._service.is_idle, self._activity.last_id)
+        is_stale = seen[0] and seen != self._counted_at
+        if self._counted is None or is_stale or now - self._counted[0] > _LOOK_AT_COUNTS_S:
+            self._counted_at = seen
             async with self._catalogue.reader() as db:
                 counts = await browse.counts(db)
                 job_counts = await job_queries.queue_counts(db)
@@ -330,7 +335,10 @@ class DaemonApi:
         self, picture: bytes | None, scene_id: str | None, max_distance: int, limit: int
     ) -> schema.SimilarPage:
         if picture is not None:
-            wanted = await self._service.site.pool.perceptual_hash(picture)
+            try:
+                wanted = await self._service.site.pool.perceptual_hash(picture)
+            except Refused as error:
+                raise Invalid(error.message, hint="send the bytes of a photo that can be decoded") from error
         else:
             scene = await self.scene(scene_id or "")
             known = [v.perceptual_hash for v in scene.versions if v.is_current and v.perceptual_hash]

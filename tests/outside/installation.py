@@ -181,7 +181,7 @@ class Installation:
         assert len(found) == len(rows), "a scene is live twice"
         return found
 
-    def keys(self) -> list[str]:
+    def stored(self) -> list[str]:
         """What is in storage, asked without syncd."""
         if self.server is not None:
             return self.server.keys(self.bucket)
@@ -201,7 +201,7 @@ class Installation:
         assert not self.rows(doubles.format("is_current = 1"))
         live = self.rows("SELECT * FROM image_versions WHERE r2_key IS NOT NULL")
         assert len({row["scene_id"] for row in live}) == len({row["r2_key"] for row in live}) == len(live)
-        stored = set(self.keys())
+        stored = set(self.stored())
         phantoms = {row["r2_key"] for row in live} - stored
         assert not phantoms, f"live without an object: {phantoms}"
         if not complete:
@@ -377,7 +377,7 @@ class Daemon:
         wanted = sorted(keys)
 
         def same() -> bool:
-            live, stored = sorted(self.place.live().values()), self.place.keys()
+            live, stored = sorted(self.place.live().values()), self.place.stored()
             assert live == wanted == stored, (live, stored)
             return True
 

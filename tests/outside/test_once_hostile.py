@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import struct
 import subprocess
@@ -9,15 +10,16 @@ import threading
 import time
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from tests.outside.installation import Installation, has_raw_control, run, sha256, small_jpeg
+from tests.outside.installation import BIN, TRACEBACK, Installation, has_raw_control, run, sha256, small_jpeg
 from tests.pictures import make_exif, make_picture
 
 
-def reasons(done: dict) -> dict[str, str]:
+def reasons(done: dict[str, Any]) -> dict[str, str]:
     return {Path(item["path"]).name: item["reason"] for item in done["failed"]}
 
 
@@ -42,7 +44,7 @@ def test_pictures_that_cannot_be_decoded(place: Installation) -> None:
     assert done["state"] == "partial"
     assert reasons(done).keys() == {"zero.jpg", "text.jpg", "cut.jpg", "bomb.png"}
     assert all(reasons(done).values())
-    assert done["uploaded"] == 1 and place.keys() == ["scenes/b-good.jpg"]
+    assert done["uploaded"] == 1 and place.stored() == ["scenes/b-good.jpg"]
     recorded = {Path(r["local_path"]).name: r for r in place.rows("SELECT * FROM image_versions")}
     assert recorded.keys() == {"good.jpg", "zero.jpg", "text.jpg", "cut.jpg", "bomb.png"}
     assert recorded["cut.jpg"]["sha256"] == sha256(small_jpeg(2)[:-400])
@@ -85,7 +87,7 @@ def test_links_pipes_and_folders_are_not_read(place: Installation) -> None:
     (place.images / "linked-batch").symlink_to(place.base / "outside")
     (place.images / "b/linked_stage").symlink_to(place.base / "outside/final_crops")
     done = place.once()
-    assert place.keys() == ["scenes/b-x.jpg"]
+    assert place.stored() == ["scenes/b-x.jpg"]
     told = {item["path"] for item in done["skipped"]}
     for name in ("link.jpg", "dangling.jpg", "pipe.jpg"):
         assert str(folder / name) in told
@@ -95,47 +97,53 @@ def test_links_pipes_and_folders_are_not_read(place: Installation) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "new\nline.jpg", "esc\x1b[31mape.jpg", "tab\tname.jpg", "quote'\".jpg", "per%cent %41.jpg", "plus+and&?#.jpg",
-        "bidi\u202eevil.jpg", "日本語.jpg", "emoji 🎞.jpg", "  spaces  .jpg", "-rf.jpg", "back\\slash.jpg",
-        "dots...jpg", "$(touch x).jpg", "x" * 200 + ".jpg",
+        "new\nline.jpg", "esc\x1b[31mape.jpg", "tab\tname.jpg", "quote'\".jpg", "per%cent %41.jpg",
+        "plus+and&?#.jpg", "bidi\u202eevil.jpg", "日本語.jpg", "emoji 🎞.jpg",
+        "  spaces  .jpg", "-rf.jpg", "back\\slash.jpg", "dots...jpg", "$(touch x).jpg", "x" * 200 + ".jpg",
     ],
 )  # fmt: skip
 def test_odd_names(either: Installation, name: str) -> None:
+    if "\\" in name and either.server is not None:
+        pytest.skip("SeaweedFS takes a backslash for a slash")
     either.add(f"b/final_crops/{name}", 1)
     done = either.once(code=None)
     path = str(either.images / "b/final_crops" / name)
     if done["failed"] or done["skipped"]:
         assert [i["path"] for i in done["failed"] + done["skipped"]] == [path]
-        assert either.keys() == []
+        assert either.stored() == []
     else:
         assert done["uploaded"] == 1
         ((_, key),) = either.live().items()
-        assert either.keys() == [key]
+        assert either.stored() == [key]
         assert either.read(key) == small_jpeg(1)
     assert either.once(code=None)["actions"] == []
     either.check()
 
 
 def test_names_never_reach_a_terminal_raw(place: Installation) -> None:
-    evil = "e\x1b]0;owned\x07\x1b[2J\u202e\u2066x\x9b31m"
-    place.add(f"b{evil}/final_crops/{evil}.jpg", 1)
-    place.add(f"b{evil}/final_crops/{evil}broken.jpg", b"no")
-    place.add(f"b{evil}/final_crops/{evil}.txt", b"no")
-    for arguments in (["--dry-run"], [], ["--batch", f"zz{evil}"]):
+    raw = "e\x1b]0;owned\x07\x1b[2J\nx\x9b31m"
+    turned = "t\u202e\u2066\u200f'x"
+    for name in (raw, turned):
+        place.add(f"b{name}/final_crops/{name}.jpg", 1)
+        place.add(f"b{name}/final_crops/{name}broken.jpg", b"no")
+        place.add(f"c/final_crops/{name}.txt", b"no")
+        place.add(f"c/{name}/x.jpg", 1)
+    for arguments in (["--dry-run"], [], ["--batch", f"zz{raw}"]):
         ran = run("syncd", "once", "--config", place.config, *arguments)
         assert not has_raw_control(ran.out + ran.err), ran
-        assert ran.code in (0, 1, 4)
     with place.daemon() as daemon:
+        told = daemon.call("POST", "/api/admin/sync", {"dry_run": True})["skipped"]
+        assert {str(place.images / f"b{name}") for name in (raw, turned)} <= {item["path"] for item in told}
         for arguments in (
             ["status"], ["activity"], ["batches", "list"], ["scenes", "list"], ["jobs", "list"],
-            ["sync", "--dry-run"], ["batches", "unpublish", f"b{evil}", "--yes"], ["sync", "--wait"],
-            ["scenes", "show", f"b{evil}-{evil}"], ["scenes", "show", f"nope{evil}"], ["guards"],
-            ["verify"], ["batches", "publish", f"b{evil}"], ["jobs", "retry", evil], ["similar", f"/{evil}"],
+            ["sync", "--dry-run"], ["batches", "unpublish", f"b{turned}", "--yes"], ["sync", "--wait"],
+            ["scenes", "show", f"b{turned}-{turned}"], ["scenes", "show", f"nope{raw}"], ["guards"],
+            ["verify"], ["batches", "publish", f"b{raw}"], ["batches", "publish", f"b{turned}"],
+            ["jobs", "retry", raw], ["similar", f"/{raw}"], ["approve", raw], ["pause", raw],
+            ["pull", raw, "--to", str(place.base / "to")], ["batches", "source", f"b{turned}", raw],
         ):  # fmt: skip
             ran = place.ctl(*arguments, code=None)
             assert not has_raw_control(ran.out + ran.err), (arguments, ran)
-        assert not has_raw_control(daemon.log)
-        assert any(evil in batch["name"] for batch in daemon.get("/api/batches")["items"])
         for item in daemon.get("/api/activity?limit=1000")["items"]:
             assert not has_raw_control(item["message"]), item
     assert not has_raw_control(daemon.log)
@@ -148,7 +156,7 @@ def test_invalid_utf8(either: Installation) -> None:
     either.add("b/final_crops/fine.jpg", 2)
     done = either.once(code=None)
     assert done["state"] in ("done", "partial")
-    assert "scenes/b-fine.jpg" in either.keys()
+    assert "scenes/b-fine.jpg" in either.stored()
     if "b-fine" in either.live() and len(either.live()) == 1:
         assert len(done["failed"]) + len(done["skipped"]) == 1
     again = either.once(code=None)
@@ -162,8 +170,8 @@ def test_twins_stay_apart(either: Installation) -> None:
     either.add("b/final_crops/IMG.jpg", 3)
     either.add("b/final_crops/img.jpg", 4)
     done = either.once()
-    assert done["uploaded"] == 4 and len(either.keys()) == 4
-    assert {either.read(key) for key in either.keys()} == {small_jpeg(n) for n in range(1, 5)}
+    assert done["uploaded"] == 4 and len(either.stored()) == 4
+    assert {either.read(key) for key in either.stored()} == {small_jpeg(n) for n in range(1, 5)}
     assert either.once()["actions"] == []
     either.check()
 
@@ -173,7 +181,7 @@ def test_stems_that_meet_are_versions_of_one_scene(place: Installation) -> None:
     place.add("b/final_crops/x.jpeg", 2)
     place.add("b/final_crops/x.JPG", 3)
     place.once()
-    assert len(place.live()) == 1 and len(place.keys()) == 1
+    assert len(place.live()) == 1 and len(place.stored()) == 1
     assert place.value("SELECT COUNT(*) FROM image_versions") == 3
     assert place.once()["actions"] == []
     place.check()
@@ -191,7 +199,7 @@ def test_unusual_pictures_are_published(place: Installation) -> None:
     picture.convert("RGBA").save(folder / "alpha.png")
     done = place.once()
     assert done["uploaded"] == 6, done["failed"]
-    for key in place.keys():
+    for key in place.stored():
         assert place.read(key) == (folder / Path(key).name.removeprefix("b-")).read_bytes()
     assert all(row["perceptual_hash"] for row in place.rows("SELECT * FROM image_versions"))
 
@@ -212,8 +220,8 @@ def test_tiff_and_heic_are_rendered(place: Installation) -> None:
     tifffile.imwrite(folder / "deep.tiff", np.asarray(picture).astype(np.uint16) * 257)
     done = place.once()
     assert done["uploaded"] == 3, done["failed"]
-    assert place.keys() == ["scenes/b-deep.jpg", "scenes/b-phone.jpg", "scenes/b-scan.jpg"]
-    for key in place.keys():
+    assert place.stored() == ["scenes/b-deep.jpg", "scenes/b-phone.jpg", "scenes/b-scan.jpg"]
+    for key in place.stored():
         with Image.open(place.storage / key) as made:
             assert made.format == "JPEG" and made.mode == "RGB"
             assert not made.getexif().get_ifd(0x8825)
@@ -222,7 +230,7 @@ def test_tiff_and_heic_are_rendered(place: Installation) -> None:
             assert made.size == upright
             wanted = picture.rotate(-90, expand=True) if "scan" in key else picture
             near, far = wanted.convert("L").resize((9, 6)), made.convert("L").resize((9, 6))
-            difference = [abs(a - b) for a, b in zip(near.getdata(), far.getdata(), strict=True)]
+            difference = [abs(a - b) for a, b in zip(near.tobytes(), far.tobytes(), strict=True)]
             assert sum(difference) / len(difference) < 12
     before = {row["local_path"]: row["sha256"] for row in place.rows("SELECT * FROM image_versions")}
     assert before[str(folder / "scan.tif")] == sha256((folder / "scan.tif").read_bytes())
@@ -252,59 +260,43 @@ def test_a_growing_file_is_never_published_torn(place: Installation) -> None:
     place.check()
 
 
-def test_unreadable_files_and_folders_as_nobody(place: Installation) -> None:
-    """Root reads everything, so the run is somebody else's."""
-    import pwd
+def test_unreadable_files_and_folders(place: Installation) -> None:
+    """Root reads everything, so the run is root's without the right to."""
+    if os.getuid() != 0:
+        pytest.skip("needs root: it gives a right up")
+
+    def once() -> tuple[int, Any]:
+        drop = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+        command = [*drop, str(BIN / "syncd"), "once", "--config", str(place.config), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+        assert TRACEBACK not in done.stderr, done.stderr
+        return done.returncode, json.loads(done.stdout)
 
     place.add("b/final_crops/x.jpg", 1)
     locked = place.add("b/final_crops/locked.jpg", 2)
-    hidden = place.add("c/final_crops/y.jpg", 3)
-    nobody = pwd.getpwnam("nobody").pw_uid
-    if os.getuid() != 0:
-        pytest.skip("needs root to become somebody else")
-    for parent in (place.base, *place.base.parents):
-        if str(parent) != "/" and parent.stat().st_mode & 0o005 != 0o005:
-            probe = subprocess.run(
-                ["setpriv", f"--reuid={nobody}", "--clear-groups", "test", "-x", parent], check=False
-            )
-            if probe.returncode and parent.stat().st_uid == 0 and str(parent).startswith("/tmp/pytest-of"):
-                parent.chmod(0o755)
-    for path in (place.state, place.storage):
-        path.mkdir(mode=0o700)
-        os.chown(path, nobody, nobody)
-    place.config.chmod(0o644)
-
-    def once() -> tuple[int, dict]:
-        import json
-
-        from tests.outside.installation import BIN
-
-        done = subprocess.run(
-            [BIN / "syncd", "once", "--config", place.config, "--json"],
-            user=nobody, group=nobody, extra_groups=[], capture_output=True, text=True, check=False, cwd="/",
-        )  # fmt: skip
-        assert "Traceback" not in done.stderr, done.stderr
-        return done.returncode, json.loads(done.stdout)
-
+    stage = place.add("b/initial_scan/only.jpg", 4).parent
+    batch = place.add("c/final_crops/y.jpg", 3).parent.parent
     code, done = once()
-    assert (code, done["uploaded"]) == (0, 3), done
+    assert (code, done["uploaded"]) == (0, 4), done
     live = place.live()
-    locked.chmod(0)
-    hidden.parent.parent.chmod(0)
     os.utime(locked, (1, 1))
-    code, done = once()
-    assert (code, done["state"]) == (4, "partial"), done
-    assert {Path(i["path"]).name for i in done["failed"]} == {"locked.jpg", "c"}
-    assert place.live() == live
-    place.images.chmod(0)
+    place.configure(batches={"on_missing": "withdraw"})
+    for path in (locked, stage, batch):
+        path.chmod(0)
     try:
         code, done = once()
-        assert (code, done["state"], done["removed"]) == (1, "failed", 0), done
-        assert done["error"]
+        assert (code, done["state"], done["removed"]) == (4, "partial", 0), done
+        told = {Path(item["path"]).name for item in done["failed"]}
+        assert "c" in told and told - {"c"}, done["failed"]
         assert place.live() == live
+        place.images.chmod(0)
+        code, done = once()
+        assert (code, done["state"], done["removed"]) == (1, "failed", 0), done
+        assert done["error"] and place.live() == live
     finally:
-        place.images.chmod(0o755)
-        hidden.parent.parent.chmod(0o755)
-        locked.chmod(0o644)
+        for path in (place.images, batch, stage, locked):
+            path.chmod(0o755)
     code, done = once()
     assert (code, done["state"]) == (0, "done"), done
+    assert place.live() == live
+    place.check()

@@ -81,14 +81,14 @@ def test_damaged_catalogue_is_refused_untouched(place: Installation, damage: str
     else:
         del data[len(data) // 2 :]
     place.catalogue.write_bytes(data)
-    objects = place.keys()
+    objects = place.stored()
     for command in (["once"], ["once", "--dry-run"], ["run"]):
         ran = run("syncd", *command, "--config", place.config)
         assert ran.code not in (0, 2, 4, 5), (ran, command)
         assert "catalogue" in ran.err
         assert len(ran.err.strip().splitlines()) < 6
         assert place.catalogue.read_bytes() == bytes(data)
-    assert place.keys() == objects
+    assert place.stored() == objects
 
 
 def test_catalogue_that_is_a_folder(place: Installation) -> None:
@@ -150,7 +150,7 @@ def test_withdrawing_within_the_limit(place: Installation) -> None:
     done = place.once()
     assert (done["state"], done["removed"]) == ("done", 3)
     assert dry["actions"] == done["actions"]
-    assert place.keys() == ["scenes/b-stays.jpg"]
+    assert place.stored() == ["scenes/b-stays.jpg"]
     place.check()
 
 
@@ -201,7 +201,7 @@ def test_a_private_batch_is_no_case_for_the_guard(place: Installation) -> None:
     withdrawing(place, 4, 1)
     place.sql("UPDATE public_site_batches SET is_public = 0")
     done = place.once()
-    assert (done["state"], done["removed"], place.keys()) == ("done", 5, [])
+    assert (done["state"], done["removed"], place.stored()) == ("done", 5, [])
 
 
 def test_rows_by_hand_keep_their_bounds(place: Installation) -> None:

@@ -59,7 +59,7 @@ def test_default_is_private(place: Installation) -> None:
     place.add("b/final_crops/x.jpg")
     done = place.once()
     assert (done["uploaded"], done["versions"]) == (0, 1)
-    assert place.keys() == []
+    assert place.stored() == []
     assert place.rows("SELECT batch_name, is_public, source_directory FROM public_site_batches") == [
         {"batch_name": "b", "is_public": 0, "source_directory": None}
     ]
@@ -68,7 +68,7 @@ def test_default_is_private(place: Installation) -> None:
     place.sql("UPDATE public_site_batches SET is_public = 0 WHERE batch_name = 'b'")
     done = place.once()
     assert (done["state"], done["removed"]) == ("done", 1)
-    assert (place.keys(), place.live()) == ([], {})
+    assert (place.stored(), place.live()) == ([], {})
     assert place.value("SELECT COUNT(*) FROM image_versions WHERE is_current = 1") == 1
 
 
@@ -182,7 +182,7 @@ def test_extension_change_moves_the_key(either: Installation) -> None:
     Image.new("RGB", (40, 30), "teal").save(png)
     done = either.once()
     assert (done["uploaded"], done["removed"]) == (1, 1)
-    assert either.keys() == ["scenes/b-x.png"]
+    assert either.stored() == ["scenes/b-x.png"]
     assert either.read("scenes/b-x.png") == png.read_bytes()
     either.check()
 
@@ -222,7 +222,7 @@ def test_prefix_and_changed_storage(place: Installation) -> None:
     place.configure(storage={"prefix": "site/v2/"})
     done = place.once()
     assert (done["uploaded"], done["removed"]) == (1, 0)
-    assert place.keys() == ["scenes/b-x.jpg", "site/v2/scenes/b-x.jpg"]
+    assert place.stored() == ["scenes/b-x.jpg", "site/v2/scenes/b-x.jpg"]
     assert place.live() == {"b-x": "site/v2/scenes/b-x.jpg"}
     first = place.storage
     place.configure(storage={"base_path": str(place.base / "other")})
@@ -236,11 +236,11 @@ def test_prefix_and_changed_storage(place: Installation) -> None:
 def test_db_only_and_images_only(place: Installation) -> None:
     place.add("b/final_crops/x.jpg", 1)
     done = place.once("--db-only")
-    assert (done["uploaded"], done["versions"], place.keys()) == (0, 1, [])
+    assert (done["uploaded"], done["versions"], place.stored()) == (0, 1, [])
     place.add("b/final_crops/y.jpg", 2)
     done = place.once("--images-only")
     assert done["uploaded"] == 1
-    assert place.keys() == ["scenes/b-x.jpg"]
+    assert place.stored() == ["scenes/b-x.jpg"]
     assert place.value("SELECT COUNT(*) FROM image_versions") == 1
     both = run("syncd", "once", "--config", place.config, "--db-only", "--images-only")
     assert both.code == 2 and both.err and not both.out
@@ -252,7 +252,7 @@ def test_batch_filter(place: Installation) -> None:
     for name in "abc":
         place.add(f"{name}/final_crops/x.jpg")
     place.once("--batch", "a", "--batch", "c")
-    assert place.keys() == ["scenes/a-x.jpg", "scenes/c-x.jpg"]
+    assert place.stored() == ["scenes/a-x.jpg", "scenes/c-x.jpg"]
     unknown = run("syncd", "once", "--config", place.config, "--batch", "nope", "--json")
     assert unknown.code == 1
     assert unknown.json["state"] == "failed"

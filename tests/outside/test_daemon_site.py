@@ -1,0 +1,489 @@
+"""The daemon and the site: what happens by itself, and what happens when it is asked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.outside.conftest import NewPlace
+from tests.outside.installation import BIN, Daemon, Installation, sha256, small_jpeg, wait_for
+from tests.pictures import make_jpeg
+
+
+def test_files_appear_change_and_go(either: Installation) -> None:
+    before = None
+    with either.daemon() as daemon:
+        path = either.add("b/final_crops/x.jpg", 1)
+        daemon.wait_live(["scenes/b-x.jpg"])
+        either.add("b2/initial_scan/deep.jpg", 2)
+        daemon.wait_live(["scenes/b-x.jpg", "scenes/b2-deep.jpg"])
+        path.write_bytes(small_jpeg(3))
+        wait_for(lambda: either.read("scenes/b-x.jpg") == small_jpeg(3), 10, "replaced")
+        daemon.wait_idle()
+        rows = either.rows("SELECT * FROM image_versions WHERE scene_id = 'b-x' ORDER BY version_id")
+        assert [(r["r2_key"], r["is_current"]) for r in rows] == [(None, 0), ("scenes/b-x.jpg", 1)]
+        path.unlink()
+        either.add("b/final_crops/other.jpg", 4)
+        daemon.wait_live(["scenes/b-x.jpg", "scenes/b2-deep.jpg", "scenes/b-other.jpg"])
+        before = either.archive_state()
+        daemon.sync()
+        counts = daemon.status()["counts"]
+        assert (counts["batches"], counts["public_batches"], counts["scenes"], counts["live"]) == (2, 2, 3, 3)
+    either.check()
+    assert either.archive_state() == before
+
+
+def test_publish_and_unpublish_by_api_and_by_sql(either: Installation) -> None:
+    either.configure(batches={"default_public": False})
+    for n in range(3):
+        either.add(f"2025-11-04-batch-1/final_crops/{n}.jpg", n)
+    with either.daemon() as daemon:
+        wait_for(lambda: daemon.status()["counts"]["versions"] == 3)
+        daemon.wait_idle()
+        assert either.stored() == []
+        keys = [f"scenes/2025-11-04-batch-1-{n}.jpg" for n in range(3)]
+        either.sql("UPDATE public_site_batches SET is_public = 1 WHERE batch_name = '2025-11-04-batch-1';")
+        daemon.wait_live(keys, 5)
+        assert either.sql("SELECT COUNT(*) FROM image_versions WHERE r2_key IS NOT NULL;") == "3"
+        assert either.sql("SELECT * FROM sync_log ORDER BY started_at DESC LIMIT 1;")
+        either.sql("UPDATE public_site_batches SET is_public = 0 WHERE batch_name = '2025-11-04-batch-1';")
+        daemon.wait_live([], 5)
+        batch = daemon.publish("2025-11-04-batch-1")
+        assert batch["is_public"] is True
+        daemon.wait_live(keys, 5)
+        (batch,) = daemon.get("/api/batches")["items"]
+        wait_for(lambda: daemon.get("/api/batches")["items"][0]["live"] == 3)
+        assert {"name", "source_directory", "scenes", "versions", "failed", "last_synced_at"} <= batch.keys()
+        daemon.publish("2025-11-04-batch-1", False)
+        daemon.wait_live([], 5)
+        assert either.value("SELECT COUNT(*) FROM image_versions WHERE is_current = 1") == 3
+        scene = daemon.get("/api/scenes/2025-11-04-batch-1-0")
+        assert scene["live"] is False and scene["versions"][0]["url"] is None
+    either.check()
+
+
+def test_scenes_and_urls(either: Installation) -> None:
+    either.configure(storage={"prefix": "p/"})
+    for n in range(5):
+        either.add(f"b/final_crops/{n}.jpg", n)
+    either.add("c/final_crops/q.jpg", 9)
+    either.once()
+    with either.daemon() as daemon:
+        page = daemon.get("/api/scenes?batch=b&limit=2")
+        assert [s["scene_id"] for s in page["items"]] == ["b-0", "b-1"]
+        rest = daemon.get(f"/api/scenes?batch=b&limit=100&cursor={page['next_cursor']}")
+        assert [s["scene_id"] for s in rest["items"]] == ["b-2", "b-3", "b-4"] and not rest["next_cursor"]
+        (version,) = page["items"][0]["versions"]
+        assert version["r2_key"] == "p/scenes/b-0.jpg"
+        assert version["sha256"] == sha256(small_jpeg(0)) and version["is_current"] is True
+        if either.server:
+            assert version["url"] == "https://photos.example/p/scenes/b-0.jpg"
+        else:
+            assert version["url"] == (either.storage / "p/scenes/b-0.jpg").as_uri()
+        assert len(daemon.get("/api/scenes?live=true")["items"]) == 6
+        assert daemon.get("/api/scenes?live=false")["items"] == []
+        assert [s["scene_id"] for s in daemon.get("/api/scenes?q=q")["items"]] == ["c-q"]
+        daemon.get("/api/scenes/nope", 404)
+        for wrong in ("limit=0", "limit=x", "live=perhaps", "cursor=%00", "limit=1001"):
+            daemon.get(f"/api/scenes?{wrong}", 422)
+
+
+def test_source_directory_through_the_api(daemon: Daemon) -> None:
+    place = daemon.place
+    place.add("b/final_crops/x.jpg", 1)
+    place.add("b/initial_scan/x.jpg", 2)
+    place.add("b/initial_scan/y.jpg", 3)
+    daemon.wait_live(["scenes/b-x.jpg", "scenes/b-y.jpg"])
+    daemon.call("PATCH", "/api/batches/b", {"source_directory": "final_crops"})
+    daemon.wait_live(["scenes/b-x.jpg"])
+    daemon.call("PATCH", "/api/batches/b", {"source_directory": "initial_scan"})
+    wait_for(lambda: place.read("scenes/b-x.jpg") == small_jpeg(2))
+    daemon.call("PATCH", "/api/batches/b", {"source_directory": None})
+    wait_for(lambda: place.read("scenes/b-x.jpg") == small_jpeg(1))
+    daemon.wait_live(["scenes/b-x.jpg", "scenes/b-y.jpg"])
+    daemon.call("PATCH", "/api/batches/b", {"source_directory": "nope"}, status=422)
+    daemon.call("PATCH", "/api/batches/nope", {"is_public": True}, status=404)
+    daemon.call("PATCH", "/api/batches/b", {"is_public": "yes"}, status=422)
+    daemon.call("PATCH", "/api/batches/b", {"unknown": 1}, status=422)
+    place.check()
+
+
+def test_failed_photos_are_listed_and_cured(daemon: Daemon) -> None:
+    place = daemon.place
+    place.add("b/final_crops/good.jpg", 1)
+    bad = place.add("b/final_crops/bad.jpg", small_jpeg(2)[:-300])
+    daemon.wait_live(["scenes/b-good.jpg"])
+    daemon.wait_idle()
+    job = daemon.sync()
+    assert job["state"] == "partial"
+    status = daemon.get("/api/admin/sync/status")
+    assert status["state"] == "partial" and [f["path"] for f in status["failed"]] == [str(bad)]
+    assert daemon.get("/api/batches")["items"][0]["failed"] == 1
+    (failed,) = daemon.get("/api/jobs?state=failed")["items"]
+    assert "bad.jpg" in failed["subject"] and failed["error"]
+    daemon.call("POST", f"/api/jobs/{failed['id']}/retry", {})
+    daemon.wait_idle()
+    assert len(daemon.get("/api/jobs?state=failed")["items"]) == 1
+    assert place.ctl("sync", "--wait", code=4).code == 4
+    bad.write_bytes(small_jpeg(2))
+    daemon.wait_live(["scenes/b-good.jpg", "scenes/b-bad.jpg"])
+    wait_for(lambda: daemon.get("/api/jobs?state=failed")["items"] == [])
+    assert daemon.sync()["state"] == "done"
+    assert place.ctl("sync", "--wait", code=0)
+    place.check()
+
+
+@pytest.mark.parametrize("how", ["missing", "empty", "file", "dangling"])
+def test_a_root_that_vanishes_blocks_and_recovers(place: Installation, how: str) -> None:
+    place.configure(batches={"on_missing": "withdraw"}, guard={"max_delete": 1000})
+    for n in range(4):
+        place.add(f"b{n % 2}/final_crops/{n}.jpg", n)
+    with place.daemon() as daemon:
+        keys = [f"scenes/b{n % 2}-{n}.jpg" for n in range(4)]
+        daemon.wait_live(keys)
+        daemon.wait_idle()
+        away = place.base / "away"
+        place.images.rename(away)
+        if how == "empty":
+            place.images.mkdir()
+        elif how == "file":
+            place.images.write_text("surprise")
+        elif how == "dangling":
+            place.images.symlink_to("/nowhere")
+        (blocked,) = wait_for(lambda: daemon.status()["blocked"][:1], 30, "blocked")
+        assert blocked["reason"] and blocked["since"] and blocked["what"]
+        wait_for(lambda: "blocked" in {source["state"] for source in daemon.status()["sources"]}, 30)
+        assert "blocked" in {s["state"] for s in daemon.services().values()}
+        daemon.sync()
+        assert sorted(place.live().values()) == place.stored() == sorted(keys)
+        assert daemon.get("/api/guards")["items"] == []
+        if how == "empty":
+            place.images.rmdir()
+        elif how != "missing":
+            place.images.unlink()
+        away.rename(place.images)
+        wait_for(lambda: not daemon.status()["blocked"], 30, "recovered")
+        place.add("b0/final_crops/new.jpg", 9)
+        daemon.wait_live([*keys, "scenes/b0-new.jpg"], 15)
+    place.check()
+
+
+def test_a_guard_in_the_daemon(place: Installation) -> None:
+    place.configure(batches={"on_missing": "withdraw"}, guard={"max_delete": 2, "max_delete_percent": 0})
+    for n in range(5):
+        place.add(f"b/final_crops/{n}.jpg", n)
+    with place.daemon() as daemon:
+        daemon.wait_live([f"scenes/b-{n}.jpg" for n in range(5)])
+        away = place.base / "away"
+        away.mkdir()
+        for n in range(4):
+            (place.images / f"b/final_crops/{n}.jpg").rename(away / f"{n}.jpg")
+        (guard,) = wait_for(lambda: [g for g in daemon.get("/api/guards")["items"] if g["count"] == 4])
+        assert len(place.live()) == 5
+        assert daemon.status()["guards"] == 1
+        # Its cause goes, and so does it.
+        for n in range(4):
+            (away / f"{n}.jpg").rename(place.images / f"b/final_crops/{n}.jpg")
+        wait_for(lambda: daemon.get("/api/guards")["items"] == [])
+        daemon.call("POST", f"/api/approve/{guard['id']}", {}, status=404)
+        for n in range(4):
+            (place.images / f"b/final_crops/{n}.jpg").rename(away / f"{n}.jpg")
+        (guard,) = wait_for(lambda: [g for g in daemon.get("/api/guards")["items"] if g["count"] == 4])
+        place.ctl("approve", guard["id"], "--yes", code=None)
+        if len(place.live()) == 5 and daemon.get("/api/guards")["items"]:
+            daemon.call("POST", f"/api/approve/{guard['id']}", {})
+        daemon.wait_live(["scenes/b-4.jpg"])
+        wait_for(lambda: daemon.get("/api/guards")["items"] == [])
+    place.check()
+
+
+def test_pull(either: Installation) -> None:
+    for n in range(4):
+        either.add(f"b/final_crops/{n}.jpg", n)
+    either.once()
+    to = either.base / "pulled"
+    with either.daemon() as daemon:
+        pulled = daemon.call("POST", "/api/pull", {"scene_ids": ["b-0", "b-1", "nope"], "to": str(to)})
+        assert pulled["pulled"] == 2
+        assert pulled["files"] == [
+            {"scene_id": f"b-{n}", "path": str(to / f"b-{n}.jpg"), "sha256": sha256(small_jpeg(n))}
+            for n in range(2)
+        ]
+        assert [item["scene_id"] for item in pulled["failed"]] == ["nope"]
+        (to / "b-2.jpg").write_bytes(b"mine")
+        (to / "b-3.jpg").symlink_to(either.base / "victim.jpg")
+        pulled = daemon.call("POST", "/api/pull", {"batch": "b", "to": str(to)})
+        assert pulled["pulled"] == 2
+        assert [item["scene_id"] for item in pulled["failed"]] == ["b-2", "b-3"]
+        assert (to / "b-2.jpg").read_bytes() == b"mine" and not (either.base / "victim.jpg").exists()
+        assert either.ctl("pull", "--batch", "b", "--to", to, code=4)
+        other = either.base / "other"
+        assert either.ctl("pull", "b-3", "--to", other).code == 0
+        assert (other / "b-3.jpg").read_bytes() == small_jpeg(3)
+        assert {p.name for p in to.iterdir()} == {f"b-{n}.jpg" for n in range(4)}
+        daemon.call("POST", "/api/pull", {"to": str(to)}, status=422)
+        daemon.call("POST", "/api/pull", {"batch": "b", "scene_ids": [], "to": str(to)}, status=422)
+        daemon.call("POST", "/api/pull", {"batch": "b", "to": "relative"}, status=422)
+        daemon.call("POST", "/api/pull", {"batch": "zz", "to": str(to)}, status=404)
+
+
+def test_pull_refuses_what_was_changed_in_storage(place: Installation) -> None:
+    place.add("b/final_crops/x.jpg", 1)
+    place.once()
+    (place.storage / "scenes/b-x.jpg").write_bytes(small_jpeg(2))
+    with place.daemon() as daemon:
+        pulled = daemon.call("POST", "/api/pull", {"scene_ids": ["b-x"], "to": str(place.base / "to")})
+        assert pulled["pulled"] == 0 and pulled["failed"][0]["reason"]
+        assert list((place.base / "to").iterdir()) == []
+
+
+def test_similar(daemon: Daemon) -> None:
+    place = daemon.place
+    place.add("b/final_crops/one.jpg", make_jpeg(1, 300, 200))
+    place.add("b/final_crops/twin.jpg", make_jpeg(1, 300, 200, quality=60))
+    place.add("a/final_crops/twin.jpg", make_jpeg(1, 300, 200, quality=60))
+    place.add("b/final_crops/other.jpg", make_jpeg(2, 300, 200))
+    daemon.wait_live([f"scenes/{s}.jpg" for s in ("b-one", "b-twin", "a-twin", "b-other")])
+    found = daemon.call("POST", "/api/similar?max_distance=8", make_jpeg(1, 300, 200))["items"]
+    assert [i["distance"] for i in found] == sorted(i["distance"] for i in found)
+    assert {i["scene_id"] for i in found} == {"b-one", "b-twin", "a-twin"}
+    ties = [(i["distance"], i["scene_id"]) for i in found]
+    assert ties == sorted(ties)
+    assert found[0].keys() >= {"scene_id", "version_id", "distance", "r2_key", "url"}
+    own = daemon.call("POST", "/api/similar", {"scene_id": "b-one"})["items"]
+    assert {i["scene_id"] for i in own} == {"b-twin", "a-twin"}
+    assert (
+        len(daemon.call("POST", "/api/similar?limit=1&max_distance=64", {"scene_id": "b-one"})["items"]) == 1
+    )
+    assert len(daemon.call("POST", "/api/similar?max_distance=64", {"scene_id": "b-one"})["items"]) == 3
+    daemon.call("POST", "/api/similar", {"scene_id": "nope"}, status=404)
+    assert daemon.call("POST", "/api/similar", b"no picture", status=422)["hint"]
+    daemon.call("POST", "/api/similar?max_distance=-1", b"x", status=422)
+    daemon.publish("a", False)
+    daemon.wait_live([f"scenes/{s}.jpg" for s in ("b-one", "b-twin", "b-other")])
+    live = daemon.call("POST", "/api/similar", {"scene_id": "b-one"})["items"]
+    assert {i["scene_id"] for i in live} == {"b-twin"}
+
+
+def test_verify_and_repair(either: Installation) -> None:
+    for n in range(6):
+        either.add(f"b/final_crops/{n}.jpg", n)
+    either.once()
+    other = small_jpeg(1)[:-1] + b"!"
+
+    def put(key: str, data: bytes) -> None:
+        if either.server:
+            assert either.server.request("PUT", f"/{either.bucket}/{key}", body=data)[0] == 200
+        else:
+            (either.storage / key).parent.mkdir(parents=True, exist_ok=True)
+            (either.storage / key).write_bytes(data)
+
+    def delete(key: str) -> None:
+        if either.server:
+            either.server.request("DELETE", f"/{either.bucket}/{key}")
+        else:
+            (either.storage / key).unlink()
+
+    with either.daemon() as daemon:
+        fine = daemon.call("POST", "/api/verify", {})
+        assert (fine["checked"], fine["ok"], fine["missing"], fine["orphaned"]) == (6, 6, [], [])
+        delete("scenes/b-0.jpg")
+        put("scenes/b-1.jpg", other)
+        put("scenes/b-2.jpg", b"short")
+        put("scenes/stray.jpg", b"stray")
+        put("events/old/stray.jpg", b"stray")
+        put("not/ours.txt", b"keep me")
+        for request in ({}, {"deep": True}):
+            found = daemon.call("POST", "/api/verify", request)
+            assert (found["checked"], found["ok"], found["repaired"]) == (6, 3, 0)
+            assert found["missing"] == ["scenes/b-0.jpg"]
+            assert found["wrong"] == [
+                {"key": "scenes/b-1.jpg", "expected": sha256(small_jpeg(1)), "found": sha256(other)},
+                {"key": "scenes/b-2.jpg", "expected": sha256(small_jpeg(2)), "found": sha256(b"short")},
+            ]
+            assert found["orphaned"] == ["events/old/stray.jpg", "scenes/stray.jpg"]
+        assert either.ctl("verify", code=4)
+        assert daemon.call("POST", "/api/verify", {"sample": 50})["checked"] == 3
+        repaired = daemon.call("POST", "/api/verify", {"repair": True})
+        assert repaired["repaired"] == 5
+        after = daemon.call("POST", "/api/verify", {"deep": True})
+        assert (after["ok"], after["missing"], after["wrong"], after["orphaned"]) == (6, [], [], [])
+        assert either.read("not/ours.txt") == b"keep me"
+        assert either.ctl("verify").code == 0
+        for wrong in ({"sample": 0}, {"sample": 101}, {"deep": "yes"}, {"x": 1}):
+            daemon.call("POST", "/api/verify", wrong, status=422)
+    delete("not/ours.txt")
+    either.check()
+
+
+def test_many_orphans_wait_for_a_person(place: Installation) -> None:
+    place.configure(guard={"max_delete": 3, "max_delete_percent": 0})
+    place.add("b/final_crops/x.jpg", 1)
+    place.once()
+    for n in range(5):
+        (place.storage / f"scenes/orphan{n}.jpg").write_bytes(b"x")
+    with place.daemon() as daemon:
+        found = daemon.call("POST", "/api/verify", {"repair": True})
+        assert len(found["orphaned"]) == 5 and found["repaired"] == 0
+        (guard,) = daemon.get("/api/guards")["items"]
+        assert guard["count"] == 5 and len(place.stored()) == 6
+        (place.storage / "scenes/orphan0.jpg").unlink()
+        approved = daemon.call("POST", f"/api/approve/{guard['id']}", {})
+        daemon.job(approved["job_id"])
+        assert place.stored() == ["scenes/b-x.jpg"]
+        assert daemon.get("/api/guards")["items"] == []
+    place.check()
+
+
+def test_growing_files_are_never_published_torn(daemon: Daemon) -> None:
+    """A thread rewrites and appends while the daemon looks; whatever is published is whole."""
+    place = daemon.place
+    whole = {small_jpeg(n) + bytes(60_000) for n in range(3)}
+    seen: set[str] = set()
+    ended = threading.Event()
+
+    def write() -> None:
+        for turn in range(12):
+            data = sorted(whole)[turn % 3]
+            path = place.images / f"b/final_crops/{turn % 4}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                for start in range(0, len(data), 8_000):
+                    file.write(data[start : start + 8_000])
+                    file.flush()
+                    time.sleep(0.012)
+            time.sleep(0.1)
+        ended.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not ended.is_set():
+        for key in place.stored():
+            seen.add(sha256(place.read(key)))
+        time.sleep(0.01)
+    writer.join()
+    daemon.wait_live([f"scenes/b-{n}.jpg" for n in range(4)])
+    daemon.wait_idle()
+    assert seen <= {sha256(data) for data in whole}
+    for n in range(4):
+        last = sha256((place.images / f"b/final_crops/{n}.jpg").read_bytes())
+        assert place.rows("SELECT sha256 FROM image_versions WHERE r2_key = ?", f"scenes/b-{n}.jpg") == [
+            {"sha256": last}
+        ]
+    place.check()
+
+
+def test_a_changed_storage_is_filled_when_the_daemon_starts(place: Installation) -> None:
+    place.add("b/final_crops/x.jpg", 1)
+    with place.daemon() as daemon:
+        daemon.wait_live(["scenes/b-x.jpg"])
+    old = place.storage
+    place.storage = place.base / "new-storage"
+    place.configure(storage={"base_path": str(place.storage)})
+    with place.daemon() as daemon:
+        daemon.wait_live(["scenes/b-x.jpg"])
+    assert (old / "scenes/b-x.jpg").read_bytes() == small_jpeg(1)
+    place.check()
+
+
+def test_from_local_to_s3_and_back(place: Installation, s3_place: Installation) -> None:
+    place.add("b/final_crops/x.jpg", 1)
+    place.once()
+    local = dict(place.settings["storage"])
+    place.settings["storage"] = dict(s3_place.settings["storage"])
+    place.configure()
+    assert place.once()["uploaded"] == 1
+    assert s3_place.stored() == place.stored() == ["scenes/b-x.jpg"]
+    place.settings["storage"] = local
+    place.configure()
+    assert place.once()["uploaded"] == 1
+    assert place.once()["uploaded"] == 0
+    place.check()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_burst_while_the_daemon_is_stopped(place: Installation) -> None:
+    """More files than the kernel's queue of notices holds."""
+    place.configure(batches={"default_public": False}, daemon={"workers": 2})
+    place.add("b0/initial_scan/first.jpg", 0)
+    with place.daemon() as daemon:
+        wait_for(lambda: daemon.status()["counts"]["versions"] == 1)
+        os.kill(daemon.process.pid, signal.SIGSTOP)
+        data = small_jpeg(1)
+        for n in range(20_000):
+            place.add(f"b{n % 20}/initial_scan/{n:05}.jpg", data)
+        os.kill(daemon.process.pid, signal.SIGCONT)
+        wait_for(lambda: daemon.status()["counts"]["versions"] == 20_001, 300, "all recorded")
+        daemon.wait_idle(60)
+        assert daemon.status()["watcher"]["overflows"] >= 1
+    assert place.value("SELECT COUNT(DISTINCT local_path) FROM image_versions") == 20_001
+    place.check()
+
+
+def test_a_burst_into_new_folders(daemon: Daemon) -> None:
+    """Folders race with their first files, and whole trees are moved in."""
+    place = daemon.place
+    daemon.wait_idle()
+    staged = place.base / "staged"
+    for n in range(60):
+        place.add(f"n{n % 12}/{'final_crops' if n % 2 else 'initial_scan'}/{n}.jpg", n % 9)
+    (staged / "moved/final_crops").mkdir(parents=True)
+    for n in range(5):
+        (staged / f"moved/final_crops/{n}.jpg").write_bytes(small_jpeg(n))
+    (staged / "moved").rename(place.images / "moved")
+    keys = [f"scenes/n{n % 12}-{n}.jpg" for n in range(60)] + [f"scenes/moved-{n}.jpg" for n in range(5)]
+    daemon.wait_live(keys, 15)
+    (place.images / "n0").rename(place.images / "renamed")
+    moved = [key.replace("n0-", "renamed-") for key in keys if "/n0-" in key]
+    daemon.wait_live([*keys, *moved], 15)
+    shutil.rmtree(place.images / "renamed")
+    daemon.sync()
+    daemon.wait_live([*keys, *moved])
+    place.check()
+
+
+def test_two_installations_do_not_meet(new_place: NewPlace) -> None:
+    one, two = new_place(), new_place()
+    with one.daemon() as first, two.daemon() as second:
+        one.add("b/final_crops/x.jpg", 1)
+        two.add("b/final_crops/y.jpg", 2)
+        first.wait_live(["scenes/b-x.jpg"])
+        second.wait_live(["scenes/b-y.jpg"])
+
+
+def test_workers_die_with_a_killed_daemon(daemon: Daemon) -> None:
+    daemon.place.add("b/final_crops/x.jpg", 1)
+    daemon.wait_live(["scenes/b-x.jpg"])
+    parent = daemon.process.pid
+    children = [
+        int(path.name)
+        for path in Path("/proc").iterdir()
+        if path.name.isdigit() and f"\nPPid:\t{parent}\n" in _proc_status(path)
+    ]
+    assert children
+    daemon.kill()
+    wait_for(lambda: not any(_is_worker(pid) for pid in children), 10, "workers gone")
+    again = subprocess.run([BIN / "syncd", "once", "--config", daemon.place.config], check=False, timeout=20)
+    assert again.returncode == 0
+
+
+def _proc_status(path: Path) -> str:
+    try:
+        return (path / "status").read_text()
+    except OSError:
+        return ""
+
+
+def _is_worker(pid: int) -> bool:
+    try:
+        return b"syncd" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
