@@ -10,14 +10,13 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 import anyio
 
 from syncd.errors import Fatal, SyncdError
-from syncd.text import printable
+from syncd.text import now_text, printable
 
 KEPT = 2_000
 MOST_UNSTORED = 20_000
@@ -39,10 +38,6 @@ class Entry:
     data: dict[str, Any]
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 class Activity:
     """The log of activity. `append` stores entries for good, and is called again with the same ones after it
     failed or was cancelled, so an id that is already stored must do no harm. `load(since, limit)` gives
@@ -54,7 +49,7 @@ class Activity:
         last_id: int,
         load: Callable[[int, int], Awaitable[list[Entry]]] | None = None,
         *,
-        now: Callable[[], str] = _now,
+        now: Callable[[], str] = now_text,
     ) -> None:
         self._append = append
         self._load = load

@@ -27,6 +27,11 @@ def printable(text: str) -> str:
     return _UNSAFE.sub(_escape, text)
 
 
+def now_text() -> str:
+    """The time, as the catalogue and the API write it: RFC 3339 in UTC with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def human_count(count: int) -> str:
     """`18,543`."""
     return f"{count:,}"

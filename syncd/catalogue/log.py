@@ -42,9 +42,12 @@ class SyncRow:
 _COUNTS = tuple(field.name for field in fields(SyncCounts))
 
 
-async def start(db: aiosqlite.Connection, job_id: str | None = None) -> int:
-    """Id of a new row in status `running`."""
-    rows = await db.execute_fetchall("INSERT INTO sync_log (job_id) VALUES (?) RETURNING id", (job_id,))
+async def start(db: aiosqlite.Connection, job_id: str | None = None, started_at: str | None = None) -> int:
+    """Id of a new row in status `running`, begun now or at `started_at` (RFC 3339 in UTC)."""
+    rows = await db.execute_fetchall(
+        f"INSERT INTO sync_log (job_id, started_at) VALUES (?, coalesce(?, {NOW})) RETURNING id",
+        (job_id, started_at),
+    )
     return next(int(row[0]) for row in rows)
 
 

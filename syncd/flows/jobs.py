@@ -86,6 +86,9 @@ class JobRunner:
     async def run(self) -> None:
         """Runs jobs until cancelled; those that were interrupted go back to the queue."""
         await self._catalogue.write(queries.requeue_interrupted)
+        # A task that was cancelled before its first step could not give back what was taken for it.
+        self._limiter = anyio.Semaphore(_AT_ONCE)
+        self._scopes.clear()
         try:
             async with anyio.create_task_group() as tasks:
                 while True:

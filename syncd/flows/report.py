@@ -9,6 +9,7 @@ from typing import Any
 from syncd.errors import ExitCode, SyncdError
 from syncd.flows.site_plan import BatchPlan
 from syncd.model import Action, SkippedFile
+from syncd.text import now_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class SyncRun:
     look_s: float = 0.0
     """How long it took to see what is there and known, in seconds."""
     started: float = field(default_factory=time.monotonic)
+    started_at: str = field(default_factory=now_text)
     duration_s: float = 0.0
 
     def look_at(self, plan: BatchPlan, root: str) -> None:

@@ -124,6 +124,8 @@ class SiteService:
         inbox = self._inbox
         assert inbox is not None
         handle.ready()
+        # A task that was cancelled before its first step could not give back what was taken for it.
+        self._limiter = anyio.Semaphore(_RUNS_AT_ONCE)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_catalogue)
             if self.jobs is not None:
@@ -237,7 +239,7 @@ async def log_run(site: Site, run: SyncRun, row: int | None = None) -> None:
     error = str(run.error) if run.error else None
 
     async def write(db: aiosqlite.Connection) -> None:
-        number = row if row is not None else await log.start(db, job_id=run.job_id)
+        number = row if row is not None else await log.start(db, run.job_id, run.started_at)
         await log.finish(db, number, run.state, counts, error)
 
     await site.catalogue.write(write)
