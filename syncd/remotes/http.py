@@ -144,6 +144,8 @@ class ApiClient:
                 total=None, sock_connect=CONNECT_TIMEOUT_S, sock_read=self._read_timeout_s
             ),
         )
+        # aiohttp would repeat some requests by itself: without the pacer, and with the same signature.
+        self._session._retry_connection = False
         return self
 
     async def __aexit__(self, *exc: object) -> None:
