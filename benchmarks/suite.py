@@ -1,0 +1,158 @@
+"""Each benchmark: what it does, what it is compared with, and the limit that it has to keep."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.measure import (
+    Result,
+    alternate,
+    compared,
+    fill,
+    fill_tiny,
+    fresh_place,
+    on_s3,
+    once,
+    percentile,
+    rclone,
+)  # fmt: skip
+from tests.flows.place import Daemon, eventually
+from tests.pictures import make_jpeg
+from tests.servers import seaweed
+
+
+def first_sync() -> Result:
+    """600 photos to a local S3 server: syncd scans, hashes, records and uploads; rclone uploads."""
+    with (
+        TemporaryDirectory(prefix="syncd-weed-") as weed,
+        fresh_place("first") as place,
+        seaweed(Path(weed)) as s3,
+    ):
+        fill(place.images, 600)
+        time.sleep(1)  # files are settled
+
+        def ours() -> float:
+            shutil.rmtree(place.state, ignore_errors=True)
+            on_s3(place, s3)
+            return once(place)
+
+        ours_s, theirs_s = alternate(3, ours, lambda: rclone(place.images, f"s3:{s3.make_bucket()}", s3))
+        live = len(place.live())
+    if live != 600:
+        raise RuntimeError(f"{live} of 600 photos are live")
+    rows, ratio = compared(ours_s, theirs_s, "rclone copy")
+    readme = f"first sync of 600 photos to S3, hashes and catalogue included: {ratio:.2f} x `rclone copy`"
+    numbers = {"syncd_s": ours_s, "rclone_s": theirs_s, "ratio": ratio}
+    return Result(
+        "first_sync", "First sync of 600 photos of 150 kB to S3", rows, readme, "2.0", ratio <= 2.0, numbers
+    )
+
+
+def nothing_to_do() -> Result:
+    """20,000 unchanged files, start-up included."""
+    with fresh_place("nothing") as place:
+        fill_tiny(place.images, 20_000)
+        time.sleep(1)
+        target = place.home / "rclone"
+        once(place)
+        rclone(place.images, str(target))
+        ours_s, theirs_s = alternate(7, lambda: once(place), lambda: rclone(place.images, str(target)))
+    rows, ratio = compared(ours_s, theirs_s, "rclone copy")
+    readme = f"20,000 files and nothing to do: {statistics.median(ours_s):.2f} s, {ratio:.2f} x `rclone copy`"
+    numbers = {"syncd_s": ours_s, "rclone_s": theirs_s, "ratio": ratio}
+    return Result(
+        "nothing_to_do", "Nothing to do over 20,000 files", rows, readme, "2.0", ratio <= 2.0, numbers
+    )
+
+
+def latency() -> Result:
+    """From closing a file to its row being live, less the time that a file has to settle."""
+    settle_s = 0.5
+    took_ms: list[float] = []
+    with fresh_place("latency") as place:
+        place.configure(batches={"settle_seconds": settle_s})
+        (place.images / "b/final_crops").mkdir(parents=True)
+        with place.daemon():
+            for n in range(41):
+                data = make_jpeg(n)
+                time.sleep(0.2)
+                (place.images / f"b/final_crops/{n}.jpg").write_bytes(data)
+                closed = time.perf_counter()
+                eventually(lambda scene=f"b-{n}": scene in place.live(), 20, 0.002)
+                took_ms.append((time.perf_counter() - closed - settle_s) * 1000)
+    took_ms = took_ms[1:]  # the first makes the batch
+    median, p95 = statistics.median(took_ms), percentile(took_ms, 95)
+    rows = [("median", f"{median:.0f} ms"), ("p95", f"{p95:.0f} ms"), ("most", f"{max(took_ms):.0f} ms")]
+    readme = f"a file closed is live after {median:.0f} ms (median; p95 {p95:.0f} ms), settling aside"
+    numbers = {"median_ms": median, "p95_ms": p95, "all_ms": took_ms}
+    return Result(
+        "latency", "File closed to object live", rows, readme, "median 150 ms, p95 500 ms",
+        median <= 150 and p95 <= 500, numbers,
+    )  # fmt: skip
+
+
+def status_latency() -> Result:
+    """GET /api/status again and again while 600 photos are synced for the first time."""
+    took_ms: list[float] = []
+    with fresh_place("status") as place:
+        fill(place.images, 600)
+        with place.daemon() as daemon:
+            while len(took_ms) < 20 or len(place.live()) < 600:
+                began = time.perf_counter()
+                daemon.get("/api/status")
+                took_ms.append((time.perf_counter() - began) * 1000)
+                time.sleep(0.005)
+    p99 = percentile(took_ms, 99)
+    rows = [("calls", f"{len(took_ms):,}"), ("median", f"{statistics.median(took_ms):.1f} ms"),
+            ("p99", f"{p99:.1f} ms"), ("most", f"{max(took_ms):.1f} ms")]  # fmt: skip
+    readme = f"`GET /api/status` during a full sync: p99 {p99:.0f} ms"
+    return Result(
+        "status_latency", "GET /api/status during a full sync", rows, readme, "p99 50 ms", p99 <= 50,
+        {"p99_ms": p99, "calls": len(took_ms)},
+    )  # fmt: skip
+
+
+def idle() -> Result:
+    """CPU of the daemon and its workers over 20 s with nothing to do, and memory of the main process."""
+    with fresh_place("idle") as place:
+        fill_tiny(place.images, 2_000)
+        with place.daemon() as daemon:
+            eventually(lambda: len(place.live()) == 2_000 and daemon.get("/api/status")["idle"], 60, 0.5)
+            time.sleep(3)
+            before, began = _cpu_s(daemon), time.perf_counter()
+            time.sleep(20)
+            percent = 100 * (_cpu_s(daemon) - before) / (time.perf_counter() - began)
+            rss_mb = _rss_mb(daemon.process.pid)
+    rows = [("CPU of one core", f"{percent:.2f} %"), ("main process", f"{rss_mb:.0f} MB")]
+    readme = f"idle: {percent:.1f} % of one core, {rss_mb:.0f} MB"
+    return Result(
+        "idle", "Idle, 2,000 photos published", rows, readme, "1 %, 150 MB", percent <= 1 and rss_mb <= 150,
+        {"cpu_percent": percent, "rss_mb": rss_mb},
+    )  # fmt: skip
+
+
+def _cpu_s(daemon: Daemon) -> float:
+    """User and system time of the daemon and of its workers, in seconds."""
+    ticks = 0
+    family = {daemon.process.pid}
+    for entry in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):
+        try:
+            fields = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if entry in family or int(fields[1]) in family:
+            family.add(entry)
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _rss_mb(pid: int) -> float:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+BENCHMARKS = {one.__name__: one for one in (first_sync, nothing_to_do, latency, status_latency, idle)}
