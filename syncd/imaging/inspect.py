@@ -26,7 +26,7 @@ def inspect(path: str, root: str | None, progress: Callable[[], None]) -> dict[s
         return facts
 
 
-def hash_of_bytes(data: bytes) -> str:
+def hash_of_bytes(data: bytes, progress: Callable[[], None] = lambda: None) -> str:
     """The perceptual hash of the picture in `data`; NotDecoded when it is none."""
     opened = open_picture(io.BytesIO(data), data[:64])
     return _hash(opened, lambda: open_picture(io.BytesIO(data), data[:64]))

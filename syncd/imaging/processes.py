@@ -32,8 +32,9 @@ PROGRESS = b"."
 class WorkerHandle:
     """One worker process: its socket, and a pidfd, which can never name another process."""
 
-    def __init__(self, pid: int, pidfd: int, channel: socket.socket) -> None:
+    def __init__(self, pid: int, pidfd: int, channel: socket.socket, has_faces: bool = False) -> None:
         self.pid = pid
+        self.has_faces = has_faces
         self._pidfd = pidfd
         self._channel = channel
 
@@ -84,9 +85,13 @@ class WorkerHandle:
 
 
 class Nursery:
-    """The process that forks workers; started when first needed and again when it has died."""
+    """The process that forks workers; started when first needed and again when it has died.
 
-    def __init__(self, staging_dir: Path, memory_limit_bytes: int) -> None:
+    `faces`: its workers find faces as well; it then takes 0.9 s to load and 60 MB more, which they share.
+    """
+
+    def __init__(self, staging_dir: Path, memory_limit_bytes: int, faces: bool = False) -> None:
+        self._faces = faces
         self._staging_dir = staging_dir
         self._memory_limit_bytes = memory_limit_bytes
         self._process: subprocess.Popen[bytes] | None = None
@@ -102,7 +107,8 @@ class Nursery:
         with contextlib.ExitStack() as on_failure, theirs:
             on_failure.enter_context(ours)
             ours.setblocking(False)
-            arguments = (str(theirs.fileno()), str(os.getpid()), str(self._memory_limit_bytes))
+            arguments = [str(theirs.fileno()), str(os.getpid()), str(self._memory_limit_bytes)]
+            arguments += ["faces"] if self._faces else []
             # From the calling thread: PR_SET_PDEATHSIG is about the thread that forked.
             self._process = subprocess.Popen(
                 [sys.executable, "-s", "-P", "-m", "syncd.imaging.worker", *arguments],
@@ -145,7 +151,7 @@ class Nursery:
                 raise Transient(packet.decode(errors="replace") or "the process ended at its start")
             ours.setblocking(False)
             on_failure.pop_all()
-            return WorkerHandle(int(packet), fds[0], ours)
+            return WorkerHandle(int(packet), fds[0], ours, self._faces)
 
     async def close(self) -> None:
         """End the process; its workers end with it."""

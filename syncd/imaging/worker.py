@@ -1,8 +1,9 @@
 """The processes that decode photos.
 
-Usage: python -m syncd.imaging.worker CONTROL_FD DAEMON_PID MEMORY_LIMIT_BYTES
+Usage: python -m syncd.imaging.worker CONTROL_FD DAEMON_PID MEMORY_LIMIT_BYTES [faces]
 
-The first loads the imaging libraries and forks a worker for each socket it is handed. A worker answers one
+The first loads the imaging libraries, with `faces` the face models too, and forks a worker for each socket it
+is handed. A worker answers one
 request after another. Neither holds secrets, or any file of the daemon; both die with it.
 """
 
@@ -29,7 +30,7 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 def main(arguments: list[str]) -> None:
     """Load the libraries, then fork on request until the daemon is gone."""
-    control_fd, daemon_pid, memory_limit_bytes = (int(argument) for argument in arguments)
+    control_fd, daemon_pid, memory_limit_bytes = (int(argument) for argument in arguments[:3])
     die_with(daemon_pid)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
     control = socket.socket(fileno=control_fd)
@@ -37,6 +38,10 @@ def main(arguments: list[str]) -> None:
     try:
         from PIL import JpegImagePlugin  # noqa: F401 - nearly every photo is one
 
+        if "faces" in arguments:
+            from syncd.imaging.face_finder import models
+
+            models()
     except Exception as error:  # noqa: BLE001 - the daemon has to say why nothing works
         control.send(f"{type(error).__name__}: {error}".encode()[:PACKET_BYTES])
         return
@@ -101,18 +106,8 @@ def serve(channel: socket.socket) -> None:
 
 def answer(request: list[Any], fds: list[int], progress: Callable[[], None]) -> tuple[str, Any]:
     """("ok", value), or the kind of error and its message."""
-    from syncd.imaging.inspect import hash_of_bytes, inspect
-    from syncd.imaging.render import preview, render
-
-    kind: str = request[0]
-    arguments: list[Any] = request[1:]
     try:
-        if kind != "hash":
-            tasks: dict[str, Callable[..., Any]] = {"inspect": inspect, "render": render, "preview": preview}
-            return "ok", tasks[kind](*arguments, progress=progress)
-        with open(fds[0], "rb") as file:  # noqa: PTH123 - a descriptor
-            file.seek(0)
-            return "ok", hash_of_bytes(file.read())
+        return "ok", _task(request[0])(*_bytes_of(fds), *request[1:], progress=progress)
     except Changed as error:
         return "changed", error.message
     except Transient as error:
@@ -121,6 +116,29 @@ def answer(request: list[Any], fds: list[int], progress: Callable[[], None]) -> 
         return "refused", error.message
     except MemoryError:
         return "refused", "needs more memory than a worker may use"
+
+
+def _task(kind: str) -> Callable[..., Any]:
+    if kind in ("faces", "faces_in"):
+        from syncd.imaging import face_finder
+
+        return face_finder.find_faces if kind == "faces" else face_finder.find_faces_in
+    from syncd.imaging.inspect import hash_of_bytes, inspect
+    from syncd.imaging.render import preview, render
+
+    tasks: dict[str, Callable[..., Any]]
+    tasks = {"inspect": inspect, "render": render, "preview": preview, "hash": hash_of_bytes}
+    return tasks[kind]
+
+
+def _bytes_of(fds: list[int]) -> list[bytes]:
+    """The picture that came beside the request, where one did."""
+    pictures = []
+    for fd in fds:
+        with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor
+            file.seek(0)
+            pictures.append(file.read())
+    return pictures
 
 
 def _progress(channel: socket.socket) -> None:
