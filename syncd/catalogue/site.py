@@ -130,8 +130,8 @@ async def load_plan_rows(db: aiosqlite.Connection, names: Collection[str]) -> di
     """Of each version that matters, what a plan depends on, by batch: only to be compared."""
     rows = await db.execute_fetchall(
         "SELECT s.batch_name, v.version_id, v.scene_id, v.version_type, v.relative_path, v.local_path,"
-        " v.ctime_ns, v.mtime_ns, v.size_bytes, v.inode, v.is_current, v.gone_at IS NULL, v.r2_key, v.storage_id,"
-        f" v.decode_error, v.superseded_at IS NULL {_THAT_MATTER}",
+        " v.ctime_ns, v.mtime_ns, v.size_bytes, v.inode, v.is_current, v.gone_at IS NULL, v.r2_key,"
+        f" v.storage_id, v.decode_error, v.superseded_at IS NULL {_THAT_MATTER}",
         (json.dumps(list(names)),),
     )
     return _by_batch(rows)
@@ -160,9 +160,17 @@ def _version(row: Row) -> KnownVersion:
     )  # fmt: skip
 
 
+async def _many(db: aiosqlite.Connection, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+    """`executemany`, but nothing for no rows: each call is a change of thread."""
+    found = list(rows)
+    if found:
+        await db.executemany(sql, found)
+
+
 async def add_batches(db: aiosqlite.Connection, names: Iterable[str], is_public: bool) -> None:
     """Rows for batches seen for the first time."""
-    await db.executemany(
+    await _many(
+        db,
         "INSERT OR IGNORE INTO public_site_batches (batch_name, is_public) VALUES (?, ?)",
         [(name, int(is_public)) for name in names],
     )
@@ -170,18 +178,21 @@ async def add_batches(db: aiosqlite.Connection, names: Iterable[str], is_public:
 
 async def record_scenes(db: aiosqlite.Connection, scenes: Sequence[SceneRecord]) -> dict[str, int]:
     """Records what was read of these scenes; returns the version id of each recorded relative path."""
-    await db.executemany(
+    await _many(
+        db,
         "INSERT OR IGNORE INTO scenes (scene_id, batch_name, base_filename) VALUES (?, ?, ?)",
         [(scene.scene_id, scene.batch_name, scene.base_filename) for scene in scenes],
     )
     kept = [(scene, file) for scene in scenes for file in scene.files if file.same_content]
     fresh = [(scene, file) for scene in scenes for file in scene.files if not file.same_content]
-    await db.executemany(
+    await _many(
+        db,
         f"UPDATE image_versions SET superseded_at = {NOW}, is_current = 0 WHERE version_id = ?",
         [(file.replaces,) for _, file in fresh if file.replaces is not None],
     )
     ids = await _insert_versions(db, fresh)
-    await db.executemany(
+    await _many(
+        db,
         "UPDATE image_versions SET local_path = ?, ctime_ns = ?, mtime_ns = ?, size_bytes = ?, inode = ?,"
         " perceptual_hash = ?, decode_error = ?, gone_at = NULL WHERE version_id = ?",
         [
@@ -191,16 +202,19 @@ async def record_scenes(db: aiosqlite.Connection, scenes: Sequence[SceneRecord])
     )
     ids.update((file.seen.relative_path, file.replaces) for _, file in kept if file.replaces is not None)
     choosing = [scene for scene in scenes if scene.set_current]
-    await db.executemany(
+    await _many(
+        db,
         "UPDATE image_versions SET is_current = 0 WHERE scene_id = ? AND is_current = 1",
         [(scene.scene_id,) for scene in choosing],
     )
-    await db.executemany(
+    await _many(
+        db,
         "UPDATE image_versions SET is_current = 1"
         " WHERE scene_id = ? AND relative_path = ? AND superseded_at IS NULL",
         [(scene.scene_id, scene.current) for scene in choosing if scene.current is not None],
     )
-    await db.executemany(
+    await _many(
+        db,
         "UPDATE scenes SET capture_date = ? WHERE scene_id = ? AND capture_date IS NOT ?",
         [(scene.capture_date, scene.scene_id, scene.capture_date) for scene in scenes],
     )
@@ -217,7 +231,8 @@ async def _insert_versions(
     rows = list(await db.execute_fetchall("SELECT seq FROM sqlite_sequence WHERE name = 'image_versions'"))
     first = (rows[0][0] if rows else 0) + 1
     ids = {file.seen.relative_path: first + place for place, (_, file) in enumerate(fresh)}
-    await db.executemany(
+    await _many(
+        db,
         "INSERT INTO image_versions (version_id, scene_id, version_type, relative_path, local_path,"
         " perceptual_hash, sha256, md5, size_bytes, ctime_ns, mtime_ns, inode, content_type, image_format,"
         " needs_rendering, width, height, captured_at, camera_make, camera_model, focal_length, aperture,"
@@ -239,12 +254,12 @@ async def _insert_versions(
 
 async def note_loose(db: aiosqlite.Connection, objects: Iterable[tuple[str, str]]) -> None:
     """Storage may hold objects under these (storage_id, key) that no live version vouches for."""
-    await db.executemany("INSERT OR IGNORE INTO loose_objects (storage_id, key) VALUES (?, ?)", objects)
+    await _many(db, "INSERT OR IGNORE INTO loose_objects (storage_id, key) VALUES (?, ?)", objects)
 
 
 async def settle_loose(db: aiosqlite.Connection, objects: Iterable[tuple[str, str]]) -> None:
     """These (storage_id, key) are settled: a live version vouches for the object, or it is gone."""
-    await db.executemany("DELETE FROM loose_objects WHERE storage_id = ? AND key = ?", objects)
+    await _many(db, "DELETE FROM loose_objects WHERE storage_id = ? AND key = ?", objects)
 
 
 async def load_loose(db: aiosqlite.Connection, storage_id: str) -> list[str]:
@@ -255,17 +270,20 @@ async def load_loose(db: aiosqlite.Connection, storage_id: str) -> list[str]:
 
 async def confirm_uploads(db: aiosqlite.Connection, uploads: Sequence[ConfirmedUpload]) -> None:
     """Moves the scene's `r2_key` to the version whose object storage has confirmed."""
-    await db.executemany(
+    await _many(
+        db,
         "INSERT OR IGNORE INTO loose_objects (storage_id, key)"
         " SELECT storage_id, r2_key FROM image_versions"
         " WHERE scene_id = ? AND r2_key IS NOT NULL AND storage_id = ? AND r2_key <> ?",
         [(upload.scene_id, upload.storage_id, upload.key) for upload in uploads],
     )
-    await db.executemany(
+    await _many(
+        db,
         "UPDATE image_versions SET r2_key = NULL WHERE scene_id = ? AND r2_key IS NOT NULL",
         [(upload.scene_id,) for upload in uploads],
     )
-    await db.executemany(
+    await _many(
+        db,
         f"UPDATE image_versions SET r2_key = ?, storage_id = ?, object_sha256 = ?, object_size_bytes = ?,"
         f" object_etag = ?, synced_at = {NOW} WHERE version_id = ?",
         [(u.key, u.storage_id, u.sha256, u.size_bytes, u.etag, u.version_id) for u in uploads],
@@ -275,7 +293,8 @@ async def confirm_uploads(db: aiosqlite.Connection, uploads: Sequence[ConfirmedU
 
 async def confirm_removals(db: aiosqlite.Connection, removed: Sequence[RemovedObject]) -> None:
     """These versions are no longer live: storage has confirmed that their objects are gone."""
-    await db.executemany(
+    await _many(
+        db,
         "UPDATE image_versions SET r2_key = NULL WHERE version_id = ? AND r2_key = ?",
         [(item.version_id, item.key) for item in removed],
     )
@@ -284,18 +303,18 @@ async def confirm_removals(db: aiosqlite.Connection, removed: Sequence[RemovedOb
 
 async def mark_gone(db: aiosqlite.Connection, gone: Iterable[int], back: Iterable[int]) -> None:
     """Files that were not there when last looked, and files that are there again as they were."""
-    await db.executemany(
+    await _many(
+        db,
         f"UPDATE image_versions SET gone_at = {NOW} WHERE version_id = ? AND gone_at IS NULL",
         [(id_,) for id_ in gone],
     )
-    await db.executemany(
-        "UPDATE image_versions SET gone_at = NULL WHERE version_id = ?", [(id_,) for id_ in back]
-    )
+    await _many(db, "UPDATE image_versions SET gone_at = NULL WHERE version_id = ?", [(id_,) for id_ in back])
 
 
 async def note_memos(db: aiosqlite.Connection, memos: Mapping[str, str]) -> None:
     """Keeps a memo with each of these batches."""
-    await db.executemany(
+    await _many(
+        db,
         "UPDATE public_site_batches SET memo = ? WHERE batch_name = ?",
         [(memo, name) for name, memo in memos.items()],
     )
@@ -303,7 +322,8 @@ async def note_memos(db: aiosqlite.Connection, memos: Mapping[str, str]) -> None
 
 async def note_synced(db: aiosqlite.Connection, names: Iterable[str]) -> None:
     """The batches were looked at whole and agree with storage."""
-    await db.executemany(
+    await _many(
+        db,
         f"UPDATE public_site_batches SET last_synced_at = {NOW} WHERE batch_name = ?",
         [(name,) for name in names],
     )
