@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.widgets import Input
 
 from tui import look
-from tui.screens.activity_line import tone_of
+from tui.screens.activity_line import said, tone_of
 from tui.screens.base import bindings
 from tui.screens.lists import ListScreen
 from tui.state import Keyed, Listing
@@ -63,7 +63,7 @@ class Activity(ListScreen):
             (value.service, "dim"),
             (value.kind, tone_of(value.kind)),
             (value.subject, ""),
-            (value.message, ""),
+            (said(value), ""),
         )
 
     def haystack(self, value: schema.ActivityItem) -> str:

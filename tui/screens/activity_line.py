@@ -28,6 +28,11 @@ def tone_of(kind: str) -> str:
     return "info"
 
 
+def said(item: schema.ActivityItem) -> str:
+    """The message without the kind that stands before it anyway."""
+    return item.message.removeprefix(f"{item.kind} ")
+
+
 def activity_line(item: schema.ActivityItem, zone: tzinfo | None, width: int, glyphs: Glyphs) -> Line:
     """`14:02:11 uploaded   batch-061-IMG_0312  …`."""
     subject = f"{item.subject}  " if item.subject and item.subject not in item.message else ""
@@ -35,5 +40,5 @@ def activity_line(item: schema.ActivityItem, zone: tzinfo | None, width: int, gl
         (f"{look.clock(item.at, zone)}  ", "dim"),
         (fit(item.kind, 11, more=glyphs.more), tone_of(item.kind)),
         (" ", ""),
-        (fit(f"{subject}{item.message}", max(1, width - 22), more=glyphs.more), ""),
+        (fit(f"{subject}{said(item)}", max(1, width - 22), more=glyphs.more), ""),
     )

@@ -137,7 +137,7 @@ class ModeScreen(Screen[None]):
         if state.link.phase == "absent":
             self.query_one("#absent", Lines).show(absent_lines(state, now, self.glyphs))
         if self.TICKS:
-            self.render_body(EVERYTHING)
+            self.render_body(frozenset())
 
     def _paint_tabs(self) -> None:
         status = self.state.status

@@ -12,7 +12,7 @@ from tui.asks import Interest, Pause, Resume, StartSync
 from tui.needs import Need, need_rows
 from tui.screens.activity_line import activity_line
 from tui.screens.base import ModeScreen, bindings
-from tui.state import Keyed
+from tui.state import Keyed, reuse
 from tui.widgets.lines import Lines, fit
 from tui.widgets.table import Column, VirtualTable
 
@@ -69,6 +69,20 @@ class Overview(ModeScreen):
     # --- painting ---------------------------------------------------------------------------------
 
     def render_body(self, dirty: frozenset[Part]) -> None:
+        """Only the panels that depend on what changed; ages in any case."""
+        if dirty & {"status", "guards", "link"}:
+            self._paint_needs()
+            self.query_one("#totals", Lines).show(self._totals())
+            self.query_one("#queues", Lines).show(self._queues())
+            self._paint_files()
+        if dirty & {"sync", "link"}:
+            self.query_one("#sync", Lines).show([self._sync()])
+        if "activity" in dirty:
+            self._paint_activity()
+        self._paint_services()
+        self.query_one("#sources", Lines).show(self._sources())
+
+    def _paint_needs(self) -> None:
         state, glyphs = self.state, self.glyphs
         needs = self.query_one("#needs", VirtualTable)
         rows = need_rows(state)
@@ -77,16 +91,8 @@ class Overview(ModeScreen):
             word: Span = (f"  {glyphs.done} nothing needs you", "ok") if calm else (f"  {glyphs.dash}", "dim")
             needs.empty = ((word,),)
             needs.refresh()
-        height = min(max(1, len(rows)), 6 if self.size.height >= 40 else 3)
-        needs.styles.height = height + 1
-        needs.show(rows)
-        self._paint_services()
-        self.query_one("#sync", Lines).show([self._sync()])
-        self.query_one("#totals", Lines).show(self._totals())
-        self.query_one("#sources", Lines).show(self._sources())
-        self.query_one("#queues", Lines).show(self._queues())
-        self._paint_files()
-        self._paint_activity()
+        needs.styles.height = 1 + min(max(1, len(rows)), 6 if self.size.height >= 40 else 3)
+        needs.show(reuse(needs.rows, rows))
 
     def _need(self, need: Need) -> Cells:
         return (
@@ -100,18 +106,19 @@ class Overview(ModeScreen):
         if status is None:
             services.empty = (((f"  {self.glyphs.dash}", "dim"),),)
         rows = tuple(Keyed(service.name, service) for service in status.services) if status else ()
-        old = services.rows
-        if len(old) == len(rows) and all(a == b for a, b in zip(old, rows, strict=True)):
-            rows = old
-        services.show(rows, clock=int(self.now()), busy=self.state.busy)
+        ages = tuple(self._age(row.value) for row in rows)
+        services.show(reuse(services.rows, rows), clock=ages, busy=self.state.busy)
         services.styles.height = max(len(rows), 1) + 1
 
     def _service(self, service: schema.ServiceStatus) -> Cells:
         glyph, tone = look.sign(self.glyphs, look.SERVICE, service.state)
         restarts = f"{self.glyphs.times}{service.restarts}" if service.restarts else ""
+        age = (self._age(service), "dim")
+        return (glyph, tone), (service.name, ""), (service.state, tone), (restarts, "warn"), age
+
+    def _age(self, service: schema.ServiceStatus) -> str:
         began = look.moment(service.since)
-        since = look.duration(self.now() - began) if began is not None else self.glyphs.dash
-        return (glyph, tone), (service.name, ""), (service.state, tone), (restarts, "warn"), (since, "dim")
+        return look.duration(self.now() - began) if began is not None else self.glyphs.dash
 
     def _sync(self) -> Line:
         report, glyphs = self.state.sync, self.glyphs
@@ -203,6 +210,7 @@ class Overview(ModeScreen):
         files, glyphs, rates = self.query_one("#files", Lines), self.glyphs, self.state.rates
         width, height = max(40, files.content_size.width), files.content_size.height
         stalled = rates.stalled(self.now()) or not self.state.live
+        tone = "rule" if stalled else "accent"
         speed = rates.per_second
         reads = glyphs.dash if stalled else look.rate(speed.inspected)
         uploads = glyphs.dash
@@ -211,10 +219,10 @@ class Overview(ModeScreen):
         said: Line = (("read ", "dim"), (reads, ""), ("  uploaded ", "dim"), (uploads, ""))
         if height < 3:
             bars = look.spark(rates.history, max(10, width - 42), glyphs)
-            files.show([((bars, "accent"), ("  ", ""), *said)])
+            files.show([((bars, tone), ("  ", ""), *said)])
             return
         rows = look.chart(rates.history, width, height - 1, glyphs)
-        files.show([said, *(((row, "accent"),) for row in rows)])
+        files.show([said, *(((row, tone),) for row in rows)])
 
     def _paint_activity(self) -> None:
         recent = self.query_one("#recent", Lines)

@@ -42,7 +42,7 @@ class Scenes(ListScreen):
     NEEDS_ROW: ClassVar[frozenset[str]] = frozenset({"open", "stage_next", "stage_previous"})
     columns: ClassVar[Sequence[Column]] = (
         Column("Scene", 20, flex=1),
-        Column("Site", 8),
+        Column("Site", 10),
         Column("Shows", 24, drop=1),
         Column("Taken", 16, drop=2),
         Column("Size", 7, "right", drop=3),
