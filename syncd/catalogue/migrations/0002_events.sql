@@ -54,10 +54,12 @@ CREATE TABLE drive_items (
     name TEXT NOT NULL DEFAULT '',
     content TEXT NOT NULL DEFAULT '',   -- changes with the bytes: the MD5, or the revision where there is none
     md5 TEXT,
+    sha256 TEXT,
     size_bytes INTEGER,
     mime_type TEXT NOT NULL DEFAULT '',
     target_id TEXT,                     -- of a shortcut
     resource_key TEXT,
+    drive_id TEXT NOT NULL DEFAULT '',  -- the shared drive that it is on
     pending TEXT CHECK (pending IN ('list', 'look')), -- to be listed, or asked for, before it is known
     PRIMARY KEY (account, item_id)
 ) STRICT, WITHOUT ROWID;
@@ -73,12 +75,13 @@ CREATE TABLE event_wanted (
     photo_name TEXT NOT NULL,
     content TEXT NOT NULL,
     md5 TEXT,
+    sha256 TEXT,
     size_bytes INTEGER,
     mime_type TEXT NOT NULL,
     resource_key TEXT,
     PRIMARY KEY (event_id, photo_id)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX event_wanted_photo ON event_wanted (account, photo_id);
+CREATE INDEX event_wanted_photo ON event_wanted (photo_id);
 
 -- The photos that an event has: downloaded, checked and decoded.
 CREATE TABLE synced_photos (

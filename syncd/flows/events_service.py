@@ -1,0 +1,368 @@
+"""The services `drive` and `faces`: follow events, bring their photos in, look for faces in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import anyio
+
+from syncd.catalogue import drive as drive_queries
+from syncd.catalogue import event_photos as photo_queries
+from syncd.catalogue import events as queries
+from syncd.catalogue.database import Catalogue
+from syncd.catalogue.event_photos import PhotoJob
+from syncd.catalogue.events import EventRow
+from syncd.config import Config
+from syncd.errors import AuthRejected, Refused, SyncdError, Transient
+from syncd.flows.event_photos import PhotoWork, Pool, Storage
+from syncd.flows.events import Accounts, Follower, find_account
+from syncd.imaging.faces import MISSING, MISSING_HINT, faces_available
+from syncd.pollers.poller import Health, Poller
+from syncd.remotes.drive_errors import QuotaExceeded
+from syncd.supervisor import ServiceHandle
+
+Emit = Callable[[str, str, str, str, dict[str, Any] | None], object]
+"""activity.emit: kind, service, subject, message, data."""
+
+_PHOTOS_AT_ONCE = 6
+_LOOK_S = 2.0
+_TELL_S = 2.0
+_FIND_S = 60.0
+_LONGEST_WAIT_S = 30.0
+NOBODY = "nobody is signed in to Google Drive"
+NOBODY_HINT = "syncctl auth drive"
+
+
+class FacesService:
+    """Decides whether faces are looked for, and has those looked for that were not: while it runs, the
+    settings want it and the extra is there."""
+
+    name = "faces"
+
+    def __init__(
+        self, catalogue: Catalogue, config: Callable[[], Config], available: Callable[[], bool] | None = None
+    ) -> None:
+        self._catalogue = catalogue
+        self._config = config
+        self._available = available or faces_available
+        self._runs = False
+        self.on_work: Callable[[], None] = lambda: None
+        """Called when photos wait for their faces; the service `drive` does them."""
+
+    @property
+    def on(self) -> bool:
+        """Whether the faces of a photo that comes in now are looked for."""
+        return self._runs and self._config().faces.enabled and self._available()
+
+    async def run(self, handle: ServiceHandle) -> None:
+        self._runs = True
+        was_on = False
+        try:
+            handle.ready()
+            while True:
+                wanted = self._config().faces.enabled
+                if wanted and not self._available():
+                    handle.set_state("blocked", f"{MISSING}: {MISSING_HINT}")
+                else:
+                    handle.set_state("running")
+                if self.on and not was_on:
+                    await self._catalogue.write(photo_queries.queue_unindexed)
+                    self.on_work()
+                was_on = self.on
+                await anyio.sleep(_LOOK_S)
+        finally:
+            self._runs = False
+
+
+class DriveService:
+    """Follows every event that is enabled: one poller an account, at the shortest interval of its events."""
+
+    name = "drive"
+
+    def __init__(
+        self,
+        *,
+        accounts: Accounts,
+        catalogue: Catalogue,
+        pool: Pool,
+        storage: Storage,
+        faces: FacesService,
+        config: Callable[[], Config],
+        emit: Emit,
+    ) -> None:
+        self._accounts = accounts
+        self._catalogue = catalogue
+        self._storage = storage
+        self._faces = faces
+        self._config = config
+        self._emit = emit
+        self.work = PhotoWork(
+            accounts=accounts,
+            catalogue=catalogue,
+            pool=pool,
+            storage=storage,
+            config=config,
+            faces_on=lambda: faces.on,
+            park=self._park,
+        )
+        faces.on_work = self.wake
+        self.is_running = False
+        self._followers: dict[str, Follower] = {}
+        self._pollers: dict[str, Poller] = {}
+        self._intervals_s: dict[str, float] = {}
+        self._busy: set[str] = set()
+        self._work_wake = anyio.Event()
+        self._look_wake = anyio.Event()
+        self._withdraw_wake = anyio.Event()
+        self._nobody = False
+        self._find_at_s = 0.0
+        self._trouble: dict[str, str] = {}
+
+    # --- what others ask ----------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Photos may have been given jobs, or objects may have to be taken out of storage."""
+        self._work_wake.set()
+        self._withdraw_wake.set()
+
+    def look(self, account: str | None = None, *, poll: bool = True) -> None:
+        """Events were changed by a person: look at them, and poll this account (None: every one) soon."""
+        self._find_at_s = 0.0
+        for name, poller in self._pollers.items():
+            if poll and account in (None, name):
+                poller.refresh()
+            else:
+                poller.look()
+        self._look_wake.set()
+        self.wake()
+
+    def signed_in(self, account: str) -> None:
+        """Somebody signed in to this account: what waited for that goes on at once."""
+        if account in self._pollers:
+            self._pollers[account].refresh(at_once=True)
+        self.look(account)
+
+    def health(self, account: str | None) -> Health:
+        """How the account was when it was last asked."""
+        if account is None:
+            return Health("needs_auth", NOBODY, NOBODY_HINT) if self._nobody else Health()
+        poller = self._pollers.get(account)
+        return Health() if poller is None else poller.health
+
+    def next_sync_at(self, account: str | None) -> str | None:
+        """When the account is asked next, RFC 3339; None while it is not."""
+        poller = self._pollers.get(account or "")
+        wait_s = None if poller is None or not self.is_running else poller.next_in_s
+        if wait_s is None:
+            return None
+        at = datetime.now(UTC) + timedelta(seconds=wait_s)
+        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def is_listing(self, event_id: str) -> bool:
+        """Whether the event's folder is being listed at this moment."""
+        return any(event_id in follower.listing for follower in self._followers.values())
+
+    def interval_minutes(self, event: EventRow) -> float:
+        """The event's own interval, or the setting."""
+        return event.sync_interval_minutes or self._config().drive.default_interval_minutes
+
+    @property
+    def waiting(self) -> tuple[int, int]:
+        """Photos that are being done, and pollers that wait for an account."""
+        return len(self._busy), sum(poller.parked for poller in self._pollers.values())
+
+    # --- running ------------------------------------------------------------------------------------
+
+    async def run(self, handle: ServiceHandle) -> None:
+        self._busy.clear()
+        self.is_running = True
+        storage_id = self._storage.storage_id
+        await self._catalogue.write(photo_queries.interrupted)
+        await self._catalogue.write(lambda db: photo_queries.queue_unpublished(db, storage_id))
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._bring_photos)
+                tasks.start_soon(self._withdraw)
+                tasks.start_soon(self._tell_arrivals)
+                started: set[str] = set()
+                while True:
+                    self._look_wake = anyio.Event()
+                    await self._look_at_events()
+                    for account in self._intervals_s.keys() - started:
+                        tasks.start_soon(self._pollers[account].run)
+                        started.add(account)
+                    self._say(handle)
+                    with anyio.move_on_after(_LOOK_S):
+                        await self._look_wake.wait()
+        finally:
+            self.is_running = False
+
+    async def _look_at_events(self) -> None:
+        """Which accounts have to be asked, and how often. A person may have edited the catalogue."""
+        async with self._catalogue.reader() as db:
+            active = await queries.active(db)
+            known = await drive_queries.accounts(db)
+        homeless = [event for event in active if event.account is None]
+        self._nobody = bool(homeless) and not await self._accounts.names()
+        if homeless and anyio.current_time() >= self._find_at_s:
+            self._find_at_s = anyio.current_time() + _FIND_S
+            for event in homeless:
+                await self._find_home(event)
+        intervals_s: dict[str, float] = {}
+        for event in active:
+            if event.account is None:
+                continue
+            interval_s = self.interval_minutes(event) * 60 if event.enabled else float("inf")
+            intervals_s[event.account] = min(interval_s, intervals_s.get(event.account, float("inf")))
+        self._intervals_s = intervals_s
+        for account in intervals_s:
+            if account not in self._pollers:
+                self._add(account, known.get(account))
+        for event in active:
+            if event.listing_due and event.account and not self.is_listing(event.event_id):
+                poller = self._pollers[event.account]
+                if poller.health.state == "running" and (poller.next_in_s or 1.0) > _LOOK_S:
+                    poller.refresh()
+        for poller in self._pollers.values():
+            poller.look()
+
+    def _add(self, account: str, known: drive_queries.AccountRow | None) -> None:
+        def emit(kind: str, subject: str, message: str, data: dict[str, Any]) -> None:
+            self._emit(kind, self.name, subject, message, data)
+
+        follower = Follower(
+            account,
+            accounts=self._accounts,
+            catalogue=self._catalogue,
+            config=self._config,
+            emit=emit,
+            on_work=self.wake,
+        )
+
+        def interval_s() -> float | None:
+            found = self._intervals_s.get(account)
+            return None if found is None or found == float("inf") else found
+
+        poller = Poller(
+            f"drive {account}",
+            follower.poll,
+            interval_s,
+            on_change=partial(self._changed, account),
+            is_quota=lambda error: isinstance(error, QuotaExceeded),
+        )
+        if known is not None and known.state == "quota" and known.resume_at is not None:
+            left_s = (datetime.fromisoformat(known.resume_at) - datetime.now(UTC)).total_seconds()
+            if left_s > 0:
+                poller.resume_later(Health("quota", known.reason, None, left_s))
+        self._followers[account] = follower
+        self._pollers[account] = poller
+
+    async def _find_home(self, event: EventRow) -> None:
+        account, folder, trouble = await find_account(self._accounts, event.drive_folder_id)
+        if account is not None and folder is not None:
+            drive_id = folder.drive_id or ""
+            await self._catalogue.write(lambda db: queries.set_account(db, event.event_id, account, drive_id))
+        elif trouble is not None and str(trouble) != event.last_error:
+            reason = str(trouble)
+            await self._catalogue.write(
+                lambda db: queries.note_error(db, event.event_id, reason, again=event.listing_due)
+            )
+
+    async def _changed(self, account: str, health: Health) -> None:
+        resume_at = None
+        if health.resume_in_s is not None:
+            at = datetime.now(UTC) + timedelta(seconds=health.resume_in_s)
+            resume_at = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        await self._catalogue.write(
+            lambda db: drive_queries.set_account(db, account, health.state, health.reason, resume_at)
+        )
+        words = f"{account}: {health.reason}" if health.reason else f"{account} goes on"
+        if health.hint:
+            words += f" ({health.hint})"
+        self._emit("account", self.name, account, words, {"state": health.state, "resume_at": resume_at})
+        self._look_wake.set()
+        if health.state == "running":
+            self.wake()
+
+    async def _park(self, account: str, error: SyncdError) -> None:
+        if account in self._pollers:
+            await self._pollers[account].note(error)
+
+    def _say(self, handle: ServiceHandle) -> None:
+        """The service is as its worst account in use; the rest goes on."""
+        if self._nobody:
+            handle.set_state("needs_auth", f"{NOBODY}: {NOBODY_HINT}")
+            return
+        used = [(name, self._pollers[name].health) for name in sorted(self._intervals_s)]
+        for state in ("needs_auth", "quota", "backing_off"):
+            for name, health in used:
+                if health.state == state:
+                    words = f"{name}: {health.reason}" + (f" ({health.hint})" if health.hint else "")
+                    handle.set_state("needs_auth" if state == "needs_auth" else "backing_off", words)
+                    return
+        if self._trouble:
+            handle.set_state("backing_off", next(iter(self._trouble.values())))
+            return
+        handle.set_state("running")
+
+    # --- photos -------------------------------------------------------------------------------------
+
+    async def _bring_photos(self) -> None:
+        async with anyio.create_task_group() as tasks:
+            while True:
+                self._work_wake = anyio.Event()
+                wait_s = _LONGEST_WAIT_S
+                if len(self._busy) < _PHOTOS_AT_ONCE:
+                    for job in await self._due(_PHOTOS_AT_ONCE - len(self._busy)):
+                        self._busy.add(job.photo_id)
+                        tasks.start_soon(self._one, job)
+                    async with self._catalogue.reader() as db:
+                        due_s = await photo_queries.next_due_in_s(db)
+                    wait_s = min(wait_s, max(0.05, due_s)) if due_s is not None else wait_s
+                with anyio.move_on_after(wait_s):
+                    await self._work_wake.wait()
+
+    async def _due(self, limit: int) -> list[PhotoJob]:
+        parked = [name for name, poller in self._pollers.items() if poller.parked]
+        async with self._catalogue.reader() as db:
+            return await photo_queries.due_photos(db, limit=limit, busy=self._busy, parked=parked)
+
+    async def _one(self, job: PhotoJob) -> None:
+        try:
+            await self.work.do(job)
+        finally:
+            self._busy.discard(job.photo_id)
+            self._work_wake.set()
+        if not self._busy:
+            await self._catalogue.write(queries.note_complete)
+
+    async def _withdraw(self) -> None:
+        """Takes objects of photos that left out of storage; tried again until it is done."""
+        failures = 0
+        while True:
+            self._withdraw_wake = anyio.Event()
+            wait_s = _LONGEST_WAIT_S * 10
+            try:
+                await self.work.withdraw()
+                failures = 0
+                self._trouble.pop("storage", None)
+            except (Transient, AuthRejected, Refused) as error:
+                failures += 1
+                wait_s = min(300.0, 2.0**failures)
+                self._trouble["storage"] = f"storage: {error}"
+                await anyio.sleep(wait_s)
+                continue
+            with anyio.move_on_after(wait_s):
+                await self._withdraw_wake.wait()
+
+    async def _tell_arrivals(self) -> None:
+        """New photos are told of in groups, never one by one."""
+        while True:
+            await anyio.sleep(_TELL_S)
+            arrived, self.work.arrived = self.work.arrived, type(self.work.arrived)()
+            for event_id, count in arrived.items():
+                words = f"{count:,} new photos in {event_id}" if count != 1 else f"a new photo in {event_id}"
+                self._emit("photos", self.name, event_id, words, {"count": count})
