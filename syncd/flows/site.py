@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import aiosqlite
 import anyio
@@ -35,6 +35,9 @@ from syncd.sinks import open_sink, storage_id_of
 from syncd.sinks.sink import Sink
 from syncd.watchers.listing import list_batches
 from syncd.watchers.roots import check_root
+
+if TYPE_CHECKING:
+    from syncd.sinks.guarded import GuardedSink
 
 Emit = Callable[[str, str, str], None]
 T = TypeVar("T")
@@ -104,7 +107,8 @@ class Site:
         self._writer = _Writer.on(catalogue)
         self._looker = Looker(catalogue)
         self._stack = AsyncExitStack()
-        self._sinks: dict[str, Sink] = {}
+        self._sinks: dict[str, GuardedSink] = {}
+        self._swept: set[str] = set()
         self._opening = anyio.Lock()
         self._has_seen_all = False
 
@@ -131,8 +135,16 @@ class Site:
             if storage_id not in self._sinks:
                 sink = open_sink(self.config.storage, CatalogueUploads(self.catalogue))
                 self._sinks[storage_id] = await self._stack.enter_async_context(sink)
+            if storage_id not in self._swept:
                 await self._sinks[storage_id].abort_unfinished()
+                self._swept.add(storage_id)
             return self._sinks[storage_id]
+
+    @property
+    def storage_trouble(self) -> Transient | None:
+        """Why storage is asked again and again at this moment, None while it answers."""
+        sink = self._sinks.get(self.storage_id)
+        return sink.trouble if sink else None
 
     # --- one sync -----------------------------------------------------------------------------------
 

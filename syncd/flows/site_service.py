@@ -19,6 +19,7 @@ from syncd.supervisor import ServiceHandle
 _CATALOGUE_LOOK_S = 1.0
 """How often somebody else's edits of the catalogue are looked for."""
 _ROOT_LOOK_S = 5.0
+_STORAGE_LOOK_S = 1.0
 _LONGEST_BACK_OFF_S = 30.0
 _RUNS_AT_ONCE = 4
 _REST_SHARE = 4.0
@@ -128,6 +129,7 @@ class SiteService:
         self._limiter = anyio.Semaphore(_RUNS_AT_ONCE)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_catalogue)
+            tasks.start_soon(self._watch_storage)
             if self.jobs is not None:
                 tasks.start_soon(self.jobs.run)
             while True:
@@ -147,6 +149,18 @@ class SiteService:
                 seen = now
                 self.site.forget()
                 self.hint(None)
+
+    async def _watch_storage(self) -> None:
+        """A run that keeps asking storage which does not answer says so before it gives up."""
+        told = False
+        while True:
+            await anyio.sleep(_STORAGE_LOOK_S)
+            trouble = self.site.storage_trouble if self.running else None
+            if trouble is not None:
+                self._say("backing_off", trouble)
+            elif told and self.running and not self._failures:
+                self._say("running")
+            told = trouble is not None
 
     async def _one(self, batches: frozenset[str] | None) -> None:
         again = {path for path in self._again if batches is None or path.partition("/")[0] in batches}

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from syncd.config import StorageConfig
 from syncd.errors import ExitCode, Fatal
-from syncd.sinks.sink import Sink, UploadLedger
+from syncd.sinks.sink import UploadLedger
+
+if TYPE_CHECKING:
+    from syncd.sinks.guarded import GuardedSink
 
 
-def open_sink(config: StorageConfig, ledger: UploadLedger) -> Sink:
+def open_sink(config: StorageConfig, ledger: UploadLedger) -> GuardedSink:
     """The sink that `[storage]` describes, wrapped in retries, pacing and limits. Enter it before use.
 
     Raises Fatal for an unknown type. Loads boto only for `r2`, and that only when it is entered.

@@ -23,6 +23,7 @@ LONGEST_WAIT_S: Final = 30.0
 # A longer Retry-After is not slept through here: the error goes up and whoever schedules waits.
 LONGEST_RETRY_AFTER_S: Final = 120.0
 FAILURES_TO_OPEN: Final = 5
+FAILURES_TO_TELL: Final = 3
 KEYS_REMEMBERED: Final = 1024
 
 
@@ -90,7 +91,13 @@ class GuardedSink:
         self._jitter = jitter
         self._turns: dict[str, _KeyTurn] = {}
         self._failures_in_a_row = 0
+        self._last_failure: Transient | None = None
         self._probe: _Probe | None = None
+
+    @property
+    def trouble(self) -> Transient | None:
+        """What storage answers while calls are being tried again; None once one has come through."""
+        return self._last_failure if self._failures_in_a_row >= FAILURES_TO_TELL else None
 
     @property
     def down(self) -> bool:
@@ -185,6 +192,7 @@ class GuardedSink:
                 except Transient as error:
                     attempt += 1
                     self._failures_in_a_row += 1
+                    self._last_failure = error
                     wait_s = self._wait_s(attempt, error)
                     if wait_s is None:
                         self.counters.failures += 1

@@ -1,0 +1,132 @@
+"""kill -9 anywhere: nothing lost, nothing twice, nothing recorded that is not so."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import time
+
+import pytest
+
+from tests.outside.installation import BIN, Installation, wait_for
+
+PHOTOS = 80
+
+
+def disturb(place: Installation, chance: random.Random, turn: int) -> None:
+    """New files, files replaced, files gone, batches made private and public."""
+    for _ in range(25):
+        n = chance.randrange(PHOTOS)
+        stage = chance.choice(["final_crops", "initial_scan"])
+        place.add(f"b{n % 4}/{stage}/{n:03}.jpg", chance.randrange(60))
+    there = sorted(place.images.rglob("*.jpg"))
+    for path in chance.sample(there, min(3, len(there))):
+        path.unlink()
+    if turn % 3 == 2 and place.catalogue.exists():
+        place.sql(
+            f"UPDATE public_site_batches SET is_public = 1 - is_public WHERE batch_name = 'b{turn % 4}'"
+        )
+
+
+def killed(place: Installation, kills: int, seed: int) -> int:
+    """Kills that many daemons at moments spread over start and work; how many of them died at work."""
+    chance = random.Random(seed)
+    place.configure(
+        batches={"on_missing": "withdraw"}, guard={"max_delete": 10_000}, storage={"concurrency": 4}
+    )
+    at_work = 0
+    for turn in range(kills):
+        disturb(place, chance, turn)
+        with place.daemon(ready=False) as daemon:
+            time.sleep(0.25 + chance.random() * 1.1)
+            daemon.kill()
+            if not place.catalogue.exists():
+                continue
+            tables = place.rows("SELECT COUNT(*) AS found FROM sqlite_master WHERE name = 'image_versions'")
+            if not tables[0]["found"]:
+                continue
+            place.check(complete=False)
+            rows = place.value("SELECT COUNT(*) FROM image_versions WHERE r2_key IS NULL AND is_current = 1")
+            at_work += bool(rows)
+    return at_work
+
+
+def finished(place: Installation) -> None:
+    """One daemon that is left alone ends where one that was never killed would have."""
+    with place.daemon() as daemon:
+        daemon.wait_idle(20)
+        assert daemon.sync()["state"] == "done"
+        assert daemon.call("POST", "/api/verify", {"deep": True})["wrong"] == []
+        assert daemon.call("POST", "/api/verify", {})["orphaned"] == []
+    place.check()
+    doubles = (
+        "SELECT local_path FROM image_versions WHERE superseded_at IS NULL"
+        " GROUP BY local_path HAVING COUNT(*) > 1"
+    )
+    assert place.rows(doubles) == []
+    current = place.value(
+        "SELECT COUNT(*) FROM image_versions JOIN scenes USING (scene_id) JOIN public_site_batches"
+        " USING (batch_name) WHERE is_current = 1 AND is_public = 1"
+    )
+    assert current == len(place.live()) > 0
+    assert place.once()["actions"] == []
+    assert list((place.state / "staging").iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_killed_at_work(either: Installation, seed: int) -> None:
+    killed(either, 4, seed)
+    finished(either)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_killed_two_hundred_times(either: Installation) -> None:
+    assert killed(either, 100, 99) > 20
+    finished(either)
+
+
+def test_a_killed_once(either: Installation) -> None:
+    chance = random.Random(5)
+    for turn in range(4):
+        disturb(either, chance, 0)
+        process = subprocess.Popen(
+            [BIN / "syncd", "once", "--config", either.config, "--json"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            process.wait(0.3 + 0.12 * turn)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    done = either.once()
+    assert done["state"] == "done"
+    either.check()
+    assert either.once()["actions"] == []
+    unfinished = either.rows("SELECT * FROM sync_log WHERE finished_at IS NULL OR status = 'running'")
+    assert unfinished == []
+
+
+def test_a_job_outlives_a_kill(place: Installation) -> None:
+    for n in range(100):
+        place.add(f"b/final_crops/{n}.jpg", n % 30)
+    with place.daemon() as daemon:
+        job = daemon.call("POST", "/api/admin/sync", {}, status=202)["job_id"]
+        daemon.kill()
+        with place.daemon() as again:
+            assert again.job(job)["state"] == "done"
+            wait_for(lambda: len(place.live()) == 100)
+    place.check()
+
+
+def test_terminated_at_work(either: Installation) -> None:
+    for n in range(PHOTOS):
+        either.add(f"b/final_crops/{n}.jpg", n % 30)
+    with either.daemon() as daemon:
+        wait_for(lambda: len(either.live()) > 3)
+        assert daemon.stop() == 0
+    either.check(complete=False)
+    assert len(either.live()) < PHOTOS or either.server is None
+    either.once()
+    assert len(either.live()) == PHOTOS
+    either.check()
