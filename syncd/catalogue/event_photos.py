@@ -323,10 +323,12 @@ async def needs(db: aiosqlite.Connection, photo_id: str, account: str, storage_i
         " ORDER BY e.auto_sync_enabled DESC, w.event_id",
         (storage_id, photo_id, account),
     )
-    return [
-        Need(*[bool(value) if place in (9, 10, 11) else value for place, value in enumerate(row)])
-        for row in rows
-    ]
+    found = []
+    for row in rows:
+        values: list[Any] = list(row)
+        values[9:12] = map(bool, values[9:12])
+        found.append(Need(*values))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
