@@ -18,6 +18,7 @@ from syncd.config import DriveConfig
 from syncd.errors import AuthRejected, Refused, SyncdError, Transient
 from syncd.log import forget_secret, register_secret
 from syncd.remotes.bearer import AccessToken, BearerTokens
+from syncd.remotes.drive_errors import explain_drive
 from syncd.remotes.http import Answer, ApiClient, explain_plainly, parsed, retry_after_s, said
 from syncd.remotes.oauth import Grant, Started
 from syncd.remotes.pacer import Pacer, RateLimited
@@ -164,7 +165,10 @@ class InstalledApp:
     async def _who(self, access_token: str) -> str:
         """The e-mail address of the account."""
         pacer = Pacer(self._config.requests_per_second)
-        async with ApiClient("Google Drive", self._config.api_base_url, pacer=pacer, **self._client) as api:
+        client = ApiClient(
+            "Google Drive", self._config.api_base_url, pacer=pacer, explain=explain_drive, **self._client
+        )
+        async with client as api:
             about = await api.json(
                 "GET",
                 "/drive/v3/about",

@@ -304,7 +304,8 @@ def explain_plainly(answer: Answer) -> SyncdError:
 
 def said(text: object, limit: int = 200) -> str:
     """Words of the other side, fit for a message: short, printable, without secrets."""
-    return printable(redact(" ".join(str(text).split())[:limit]))
+    # Cut only what is redacted: half a secret is not found any more.
+    return printable(" ".join(redact(str(text)).split())[:limit])
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
@@ -327,7 +328,7 @@ def translating(doing: str) -> Iterator[None]:
     # Without their causes: those hold the request, and with it its headers.
     try:
         yield
-    except aiohttp.InvalidURL:
+    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
         raise Refused(f"{doing} has no valid address", hint="check the API's address in syncd.toml") from None
     except aiohttp.ClientConnectorCertificateError:
         raise Transient(

@@ -112,13 +112,13 @@ class SignIn:
             return web.Response(status=400, text="Error 400: invalid_request")
         answer = {"state": query["state"]} if "state" in query else {}
         if self.denies:
-            return web.HTTPFound(f"{query['redirect_uri']}/?{urlencode(answer | {'error': 'access_denied'})}")
+            return _sent_back(query["redirect_uri"], answer | {"error": "access_denied"})
         code = f"4/0A{secrets.token_urlsafe(24)}"
         scope = self.granted_scope if self.granted_scope is not None else query.get("scope", "")
         self._codes[code] = Consent(
             self.consenting, query["redirect_uri"], query.get("code_challenge", ""), scope
         )
-        return web.HTTPFound(f"{query['redirect_uri']}/?{urlencode(answer | {'code': code, 'scope': scope})}")
+        return _sent_back(query["redirect_uri"], answer | {"code": code, "scope": scope})
 
     async def token(self, request: web.Request) -> web.StreamResponse:
         form = dict(await request.post())
@@ -177,6 +177,10 @@ class SignIn:
         life: object = str(int(self.life_s)) if self.life_as_text else self.life_s
         answer = {"access_token": self.issue_token(account, scope), "expires_in": life, "scope": scope}
         return web.json_response({**answer, "token_type": "Bearer", **more})
+
+
+def _sent_back(address: str, answer: dict[str, str]) -> web.Response:
+    return web.Response(status=302, headers={"Location": f"{address}/?{urlencode(answer)}"})
 
 
 def _no(code: str, description: str, status: int = 400) -> web.Response:

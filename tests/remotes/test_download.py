@@ -196,9 +196,7 @@ async def test_a_full_disk(drive: FakeDrive, google: GoogleDrive, staging: Path)
     assert list(staging.iterdir()) == []
 
 
-async def test_a_cancelled_download_leaves_nothing(
-    drive: FakeDrive, clock: Clock, staging: Path
-) -> None:
+async def test_a_cancelled_download_leaves_nothing(drive: FakeDrive, clock: Clock, staging: Path) -> None:
     async with client_of(drive, clock) as google:
         file = await google.get_file(photo_of(drive))
         drive.fail("media", truncate(0.5), slow(5))

@@ -252,9 +252,7 @@ async def test_persistent_trouble_gives_up_after_1_2_4_8_16_seconds(
     assert await google.about() == ACCOUNT
 
 
-async def test_the_daily_quota_parks_the_account(
-    drive: FakeDrive, google: GoogleDrive, clock: Clock
-) -> None:
+async def test_the_daily_quota_parks_the_account(drive: FakeDrive, google: GoogleDrive, clock: Clock) -> None:
     drive.fail("about", error(403, "dailyLimitExceeded"))
     with pytest.raises(QuotaExceeded, match=r"until \d{4}-\d\d-\d\d 0[78]:00 UTC") as caught:
         await google.about()
@@ -351,7 +349,13 @@ async def test_pages_that_lead_nowhere(drive: FakeDrive, google: GoogleDrive) ->
 )
 def test_odd_resources_are_read_as_far_as_they_make_sense(found: dict[str, Any]) -> None:
     item = item_of(found)
-    assert (item.id, item.size_bytes, item.md5, item.parent_id, item.trashed) == ("x", None, None, None, False)
+    assert (item.id, item.size_bytes, item.md5, item.parent_id, item.trashed) == (
+        "x",
+        None,
+        None,
+        None,
+        False,
+    )
     assert item.can_download and item.target is None
 
 

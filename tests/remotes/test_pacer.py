@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import anyio
 import pytest
 
@@ -27,7 +29,7 @@ async def test_requests_are_spaced_and_no_rest_buys_a_burst(clock: Clock) -> Non
     assert len(started) == 100
     for at in started:
         assert sum(at <= other < at + 10 - 1e-6 for other in started) <= 101
-    gaps = [later - earlier for earlier, later in zip(started, started[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(started)]
     assert min(gaps) == pytest.approx(0.1)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syncd.errors import AuthRejected, ExitCode, Fatal
@@ -81,6 +81,7 @@ async def test_a_blob_moved_elsewhere_is_refused(
     assert len(await store.accounts("drive")) == 2
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_flipped_bit_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     async def run() -> None:
@@ -188,9 +189,7 @@ def test_the_key_file_is_made_once_and_private(state_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("trouble", ["mode", "short", "link", "dangling", "folder", "fifo", "owner"])
-def test_a_key_file_that_cannot_be_trusted_is_refused(
-    state_dir: Path, tmp_path: Path, trouble: str
-) -> None:
+def test_a_key_file_that_cannot_be_trusted_is_refused(state_dir: Path, tmp_path: Path, trouble: str) -> None:
     path = state_dir / KEY_FILE
     key = os.urandom(32)
     if trouble == "folder":
