@@ -21,7 +21,7 @@ from syncd.catalogue import guards, jobs
 from syncd.catalogue import site as queries
 from syncd.catalogue.database import Catalogue
 from syncd.catalogue.uploads import CatalogueUploads
-from syncd.config import Config
+from syncd.config import Config, StorageConfig
 from syncd.errors import AuthRejected, Refused, Transient
 from syncd.flows.batching import Coalescer, Turns
 from syncd.flows.removal_guard import RemovalGuard, Verdict, removal_limit, removal_reason
@@ -107,7 +107,7 @@ class Site:
         self._writer = _Writer.on(catalogue)
         self._looker = Looker(catalogue)
         self._stack = AsyncExitStack()
-        self._sinks: dict[str, GuardedSink] = {}
+        self._sinks: dict[StorageConfig, GuardedSink] = {}
         self._swept: set[str] = set()
         self._opening = anyio.Lock()
         self._has_seen_all = False
@@ -131,19 +131,19 @@ class Site:
     async def sink(self) -> Sink:
         """The storage of the present configuration, opened once and kept."""
         async with self._opening:
-            storage_id = self.storage_id
-            if storage_id not in self._sinks:
-                sink = open_sink(self.config.storage, CatalogueUploads(self.catalogue))
-                self._sinks[storage_id] = await self._stack.enter_async_context(sink)
-            if storage_id not in self._swept:
-                await self._sinks[storage_id].abort_unfinished()
-                self._swept.add(storage_id)
-            return self._sinks[storage_id]
+            settings = self.config.storage  # new credentials open the same storage anew
+            if settings not in self._sinks:
+                sink = open_sink(settings, CatalogueUploads(self.catalogue))
+                self._sinks[settings] = await self._stack.enter_async_context(sink)
+            if self.storage_id not in self._swept:
+                await self._sinks[settings].abort_unfinished()
+                self._swept.add(self.storage_id)
+            return self._sinks[settings]
 
     @property
     def storage_trouble(self) -> Transient | None:
         """Why storage is asked again and again at this moment, None while it answers."""
-        sink = self._sinks.get(self.storage_id)
+        sink = self._sinks.get(self.config.storage)
         return sink.trouble if sink else None
 
     # --- one sync -----------------------------------------------------------------------------------
@@ -383,14 +383,16 @@ class Site:
         async with self.catalogue.reader() as db:
             loose = await queries.load_loose(db, self.storage_id)
             unvouched = [key for key in loose if not await queries.is_referenced(db, key, self.storage_id)]
-        if not loose:
+        unfinished = await CatalogueUploads(self.catalogue).pending(self.storage_id)
+        if not loose and not unfinished:
             return
         waiting = {scene.upload_key for plan in plans for scene in plan.scenes}
         done = [key for key in loose if key not in unvouched]
         try:
+            sink = await self.sink()  # which aborts what was left unfinished
             for key in unvouched:
                 if key not in waiting:
-                    await (await self.sink()).delete(key)
+                    await sink.delete(key)
                     done.append(key)
         except (Transient, AuthRejected, Refused) as error:
             run.error = error
