@@ -181,7 +181,9 @@ class DaemonFeed:
     async def _ask_status(self, send: Callable[[Event], None]) -> None:
         send(StatusArrived(self._clock(), clean(await self._client.status())))
         if self._interest.sync:
-            send(SyncArrived(self._clock(), clean(await self._client.sync_status())))
+            report = await self._client.sync_status()
+            # The steps of a long sync are many, and nothing here shows them one by one.
+            send(SyncArrived(self._clock(), clean(msgspec.structs.replace(report, actions=[]))))
 
     # --- lists ------------------------------------------------------------------------------------
 

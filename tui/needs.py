@@ -60,10 +60,8 @@ def _all(state: State, status: schema.Status) -> Iterator[Need]:
         )
     failed = sum(queue.failed for queue in status.queues.values())
     if failed:
-        word = "job" if failed == 1 else "jobs"
-        yield Need(
-            "failed", "bad", "bad", "failed", f"{human_count(failed)} {word} failed", "8", "see why", "jobs"
-        )
+        text = f"{human_count(failed)} {'item' if failed == 1 else 'items'} could not be done"
+        yield Need("failed", "bad", "bad", "failed", text, "8", "see why", "jobs")
     yield from _mild(status)
 
 

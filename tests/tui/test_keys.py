@@ -160,6 +160,8 @@ async def test_a_withdrawal_shows_what_goes_and_waits_for_a_yes() -> None:
         assert "156 scenes go from the public site" in dashboard.text()
         await dashboard.press("space")
         assert isinstance(dashboard.app.screen, Withdrawal), "the key that opened it does nothing"
+        await dashboard.press("down", "down", "pagedown")
+        assert dashboard.app.screen.query_one("#plan", VirtualTable).position > 5, "it can be read to its end"
         await dashboard.press("enter")  # Cancel has the focus
         assert not isinstance(dashboard.app.screen, Withdrawal)
         assert dashboard.feed.asked == []

@@ -33,7 +33,13 @@ T = TypeVar("T")
 class Dialog(ModalScreen[T], Generic[T]):
     """A box over the screen; `esc` closes it without doing anything."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", "Close", show=False),
+        Binding("down,j", "read('cursor_down')", "Read on", show=False),
+        Binding("up,k", "read('cursor_up')", "Read back", show=False),
+        Binding("pagedown", "read('page_down')", "Read on by a page", show=False),
+        Binding("pageup", "read('page_up')", "Read back by a page", show=False),
+    ]
     COMPONENT_CLASSES: ClassVar[set[str]] = set(TONE_CLASSES)
     AUTO_FOCUS = ""
     headline: str = ""
@@ -55,6 +61,11 @@ class Dialog(ModalScreen[T], Generic[T]):
 
     def action_close(self) -> None:
         self.dismiss(None)
+
+    def action_read(self, move: str) -> None:
+        """Moves in what would be done, wherever the focus is."""
+        for plan in self.query("#plan").results(VirtualTable):
+            getattr(plan, f"action_{move}")()
 
     def said(self, *lines: Line) -> Lines:
         """A block of lines."""
@@ -83,7 +94,7 @@ class Withdrawal(Dialog[bool]):
             (("Local files and the catalogue stay as they are.", "dim"),),
         )
         yield VirtualTable(
-            (Column("Scene", 24, flex=2), Column("Key", 24, flex=3, drop=1)), _live_cells, id="plan",
+            (Column("Scene", 24, flex=2), Column("Key", 40, flex=3, drop=1)), _live_cells, id="plan",
             empty=((("  nothing of it is live", "dim"),),),
         )  # fmt: skip
         with Horizontal(id="buttons"):
