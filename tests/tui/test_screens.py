@@ -79,3 +79,20 @@ async def test_colours_come_from_the_theme() -> None:
         assert dashboard.app.theme == "syncd-light"
         light = dashboard.app.screen.query_one("#header").background_colors[1]
         assert dark.brightness < 0.5 < light.brightness
+
+
+async def test_without_colour_the_text_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with running() as dashboard:
+        hold_to("overview-80x24-full", dashboard.text())
+
+
+@pytest.mark.parametrize("size", [(40, 10), (20, 5), (300, 100)])
+async def test_odd_sizes_break_nothing(size: tuple[int, int]) -> None:
+    async with running(size=size) as dashboard:
+        for mode in keys.MODES:
+            await dashboard.press(mode.key)
+        await dashboard.press("9", "enter", "escape")
+        await dashboard.pilot.resize_terminal(80, 24)
+        await dashboard.press("1")
+        assert "Needs you" in dashboard.text()
