@@ -67,7 +67,8 @@ def explain_drive(answer: Answer) -> SyncdError:
     message = f"cannot {answer.what}: {answer.service} says {status} {said(reason, 60)}"
     if found.message:
         message += f" ({said(found.message)})"
-    if reason in DAILY and status in (403, 429):
+    daily = reason in DAILY or (reason in RATE and "per day" in found.message.lower())
+    if daily and status in (403, 429):
         return _quota(message, datetime.now(UTC))
     if reason in RATE or status == 429:
         return RateLimited(message, retry_after_s=retry_after_s(answer.headers))

@@ -205,8 +205,8 @@ class ApiClient:
         sent = {**(headers or {}), **kind}
         doing = f"cannot {what}: {self.name}"
         for last in (False, True):
+            await self.pacer.turn()  # first: what proves who asks does not last for ever
             proof = await self._authoriser.authorise(request) if self._authoriser else {}
-            await self.pacer.turn()
             async with self._sent(request, {**sent, **proof}, doing) as answer:
                 if 200 <= answer.status < 300:
                     self.pacer.succeeded()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import errno
 import hashlib
 import os
 import stat
@@ -25,8 +26,16 @@ def load_keys(state_dir: Path, credentials_dir: Path | None = None) -> tuple[byt
     systemd gave one (`credentials_dir`, by default `$CREDENTIALS_DIRECTORY`); a key file in `state_dir` is
     then only used for what it once sealed. Without a credential the file is made on first use.
 
-    Raises Fatal (exit 78) for a key that is damaged, or a key file that others could have read or put there.
+    Raises Fatal (exit 78) for a key that is damaged, or a key file that others could have read or put there,
+    and when it can be neither read nor made.
     """
+    try:
+        return _load(state_dir, credentials_dir)
+    except OSError as error:
+        raise _refuse(state_dir / KEY_FILE, error.strerror or str(error)) from error
+
+
+def _load(state_dir: Path, credentials_dir: Path | None) -> tuple[bytes, ...]:
     if credentials_dir is None and (given := os.environ.get("CREDENTIALS_DIRECTORY")):
         credentials_dir = Path(given)
     found = []
@@ -54,9 +63,9 @@ def read_private(path: Path, limit_bytes: int) -> bytes:
 def _read(path: Path, *, private: bool, limit_bytes: int = 4096) -> bytes:
     try:
         descriptor = os.open(path, READ_FLAGS)
-    except FileNotFoundError:
-        raise
     except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO):
+            raise
         raise _refuse(path, error.strerror or str(error)) from error
     try:
         facts = os.fstat(descriptor)

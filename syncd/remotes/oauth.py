@@ -82,9 +82,9 @@ class SignIns:
         self._store = store
         self._life_s = life_s
         self._flows: dict[str, _Flow] = {}
-        self._group = anyio.create_task_group()
 
     async def __aenter__(self) -> Self:
+        self._group = anyio.create_task_group()
         await self._group.__aenter__()
         return self
 

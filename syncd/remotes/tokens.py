@@ -22,7 +22,7 @@ from typing import Any, Final, Self
 
 from anyio import to_thread
 
-from syncd.errors import AuthRejected, Transient
+from syncd.errors import AuthRejected, Fatal, Transient
 from syncd.remotes.keys import key_id, load_keys, read_private, sync_folder, write_new
 from syncd.text import printable
 
@@ -113,7 +113,10 @@ class TokenStore:
     def _alone(self) -> Iterator[None]:
         """One writer at a time, threads and processes alike."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._lock_path, flags, 0o600)
+        try:
+            descriptor = os.open(self._lock_path, flags, 0o600)
+        except OSError as error:
+            raise self._trouble(error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
@@ -125,6 +128,10 @@ class TokenStore:
             content = read_private(self._path, LIMIT_BYTES)
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise self._trouble(error) from error
+        except Fatal as error:  # a reason not to sign in anywhere, but not to stop
+            raise AuthRejected(error.message, hint=error.hint) from error
         try:
             rows = json.loads(content)["accounts"]
             if all(_is_row(row) for row in rows):
@@ -144,10 +151,13 @@ class TokenStore:
             beside.replace(self._path)
             sync_folder(self._path.parent)
         except OSError as error:
-            raise Transient(
-                f"cannot store a sign-in in {printable(str(self._path.parent))}: {error.strerror}",
-                hint="see to free space in state_dir",
-            ) from error
+            raise self._trouble(error) from error
+
+    def _trouble(self, error: OSError) -> Transient:
+        where = printable(str(self._path.parent))
+        return Transient(
+            f"cannot keep sign-ins in {where}: {error.strerror}", hint="look at the disk of state_dir"
+        )
 
     def _sealed(self, provider: str, account: str, name: str, value: str) -> str:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM

@@ -82,9 +82,9 @@ async def test_fifty_callers_cause_one_refresh(drive: FakeDrive, tokens: UserTok
 
 
 async def test_fifty_callers_share_one_failure(drive: FakeDrive, tokens: UserTokens) -> None:
-    drive.fail("token", *[html(503)] * 4)
+    drive.fail("token", *[html(503)] * 2)
     got = await ask_together(tokens)
-    assert {type(one) for one in got} == {Transient} and drive.calls["token"] == 4
+    assert {type(one) for one in got} == {Transient} and drive.calls["token"] == 2
     assert len(set(await ask_together(tokens))) == 1
 
 

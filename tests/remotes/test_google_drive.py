@@ -252,8 +252,17 @@ async def test_persistent_trouble_gives_up_after_1_2_4_8_16_seconds(
     assert await google.about() == ACCOUNT
 
 
-async def test_the_daily_quota_parks_the_account(drive: FakeDrive, google: GoogleDrive, clock: Clock) -> None:
-    drive.fail("about", error(403, "dailyLimitExceeded"))
+@pytest.mark.parametrize(
+    "fault",
+    [
+        error(403, "dailyLimitExceeded"),
+        error(429, "rateLimitExceeded", "Quota exceeded for 'Queries' and limit 'Queries per day' of Drive"),
+    ],
+)
+async def test_the_daily_quota_parks_the_account(
+    drive: FakeDrive, google: GoogleDrive, clock: Clock, fault: Any
+) -> None:
+    drive.fail("about", fault)
     with pytest.raises(QuotaExceeded, match=r"until \d{4}-\d\d-\d\d 0[78]:00 UTC") as caught:
         await google.about()
     assert caught.value.retry_after_s is not None and 0 < caught.value.retry_after_s <= 25 * 3600
