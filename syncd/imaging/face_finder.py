@@ -33,7 +33,9 @@ MIN_FACE_PIXELS = 80
 # The first and smallest picture looked at, pixels of the longer side.
 FIRST_SIDE = 400
 # From this width on, a face in front of the same person's body would have been found in the same picture.
-_NEAR_FACE_PIXELS = 100
+_NEAR_FACE_PIXELS = 128
+# A detection's score from which it is no chance find; only then does it hide anything.
+_CERTAIN_SCORE = 0.5
 _SAME_FACE_OVERLAP = 0.3
 _BATCH = 16
 _PADDING = 0.25  # of a face chip, as the encoder was trained
@@ -149,7 +151,7 @@ def _detect(
         regions = [Region(0, 0, height, width)]
         if smaller is not None:
             sharpness = Sharpness(smaller[0])
-            for face in faces:
+            for face in (face for face in faces if face.score >= _CERTAIN_SCORE):
                 sharpness.hide_face(face.rectangle.scaled(smaller[1]))
                 if face.pixels >= _NEAR_FACE_PIXELS:
                     sharpness.hide_person(face.rectangle.scaled(smaller[1]))

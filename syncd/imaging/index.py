@@ -1,8 +1,9 @@
 """Exact nearest neighbours among the faces of one event, in memory.
 
 Encodings lie in one float32 matrix; a search is a matrix product for each query face and block, which is
-limited by the memory it reads: 2 ms for 10,000 photos of 3 faces, 60 ms for a million faces. A row takes 524
-bytes. Not safe for use from several threads at once; numpy is loaded on first use.
+limited by the memory it reads: below 1 ms for 30,000 faces, 0.4 s for a million (on a busy machine of 2
+cores). A row takes 528 bytes, and up to a quarter more while the index grows. For one thread at a time; numpy
+is loaded on first use.
 """
 
 from __future__ import annotations
