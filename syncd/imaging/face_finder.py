@@ -33,7 +33,7 @@ MIN_FACE_PIXELS = 80
 # The first and smallest picture looked at, pixels of the longer side.
 FIRST_SIDE = 400
 # From this width on, a face in front of the same person's body would have been found in the same picture.
-_NEAR_FACE_PIXELS = 128
+_NEAR_FACE_PIXELS = 100
 # A detection's score from which it is no chance find; only then does it hide anything.
 _CERTAIN_SCORE = 0.5
 _SAME_FACE_OVERLAP = 0.3
