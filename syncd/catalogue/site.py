@@ -381,6 +381,15 @@ async def is_referenced(db: aiosqlite.Connection, key: str, storage_id: str) -> 
     return bool(list(rows))
 
 
+async def is_live_as(db: aiosqlite.Connection, version_id: int, key: str, object_sha256: str) -> bool:
+    """True while this version is live under `key` with these bytes: it was neither withdrawn nor replaced."""
+    rows = await db.execute_fetchall(
+        "SELECT 1 FROM image_versions WHERE version_id = ? AND r2_key = ? AND object_sha256 = ?",
+        (version_id, key, object_sha256),
+    )
+    return bool(list(rows))
+
+
 async def count_live(db: aiosqlite.Connection) -> int:
     """How many versions are live."""
     rows = list(await db.execute_fetchall("SELECT count(*) FROM image_versions WHERE r2_key IS NOT NULL"))

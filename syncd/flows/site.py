@@ -332,7 +332,9 @@ class Site:
 
         async def worker() -> None:
             for plan, scene in queue:
-                keys = {scene.upload_key} if scene.upload_key else set()
+                keys = {removal.key for removal in scene.removals}
+                if scene.upload_key:
+                    keys.add(scene.upload_key)
                 self.in_flight |= keys
                 try:
                     await scene_work.do(plan, scene, held)

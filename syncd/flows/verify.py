@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 
@@ -27,6 +27,7 @@ OWN_FOLDERS = ("scenes/", "events/")
 """Below the prefix, what lies in these is syncd's own; everything else in the bucket is not looked at."""
 
 Progress = Callable[[int, int], None]
+Item = TypeVar("Item")
 
 
 class WrongObject(NamedTuple):
@@ -78,7 +79,7 @@ async def verify(
     async with site.catalogue.reader() as db:
         live = await queries.load_live(db, site.storage_id)
     keys = {item.key for item in live}
-    found.orphaned = [key for key in listed if key not in keys and key not in site.in_flight]
+    strangers = [key for key in listed if key not in keys and key not in site.in_flight]
     if sample < 100:
         live = random.sample(live, math.ceil(len(live) * sample / 100))
 
@@ -87,11 +88,16 @@ async def verify(
 
     async def check(item: LiveObject) -> None:
         nonlocal done
-        if not await _check(sink, item, listed.get(item.key), found, deep=deep):
+        if not await _check(site, sink, item, listed.get(item.key), found, deep=deep):
             bad.append(item)
         done += 1
         progress(done, len(live))
 
+    async def look(key: str) -> None:
+        if await sink.head(key) is not None:  # it may have been withdrawn since it was listed
+            found.orphaned.append(key)
+
+    await _each(strangers, look, site.config.storage.concurrency)
     await _each(live, check, site.config.storage.concurrency)
     if repair:
         await _repair(site, sink, bad, found)
@@ -99,7 +105,7 @@ async def verify(
     return found
 
 
-async def _each(items: list[LiveObject], do: Callable[[LiveObject], Any], at_once: int) -> None:
+async def _each(items: list[Item], do: Callable[[Item], Awaitable[None]], at_once: int) -> None:
     queue = iter(items)
 
     async def worker() -> None:
@@ -112,53 +118,68 @@ async def _each(items: list[LiveObject], do: Callable[[LiveObject], Any], at_onc
 
 
 async def _check(
-    sink: Sink, item: LiveObject, stored: StoredObject | None, found: Verification, *, deep: bool
+    site: Site, sink: Sink, item: LiveObject, stored: StoredObject | None, found: Verification, *, deep: bool
 ) -> bool:
-    found.checked += 1
+    """False for an object to repair. One that is replaced or withdrawn meanwhile is neither good nor bad."""
     stored = stored or await sink.head(item.key)
-    if stored is None:
-        found.missing.append(item.key)
-        return False
-    same = stored.etag == item.object_etag and stored.size_bytes == item.object_size_bytes
-    if deep or not same:
+    same = stored and stored.etag == item.object_etag and stored.size_bytes == item.object_size_bytes
+    digest = item.object_sha256 if same else ""
+    if stored is not None and (deep or not same):
         try:
             digest = await sink.digest(item.key)
         except Refused:
-            found.missing.append(item.key)
-            return False
-        if digest != item.object_sha256:
-            found.wrong.append(WrongObject(item.key, item.object_sha256, digest))
-            return False
-    found.ok += 1
-    return True
+            stored = None
+    if digest == item.object_sha256 and stored is not None:
+        found.checked += 1
+        found.ok += 1
+        return True
+    if not await _is_settled(site, item):
+        return True
+    found.checked += 1
+    if stored is None:
+        found.missing.append(item.key)
+    else:
+        found.wrong.append(WrongObject(item.key, item.object_sha256, digest))
+    return False
+
+
+async def _is_settled(site: Site, item: LiveObject) -> bool:
+    if item.key in site.in_flight:
+        return False
+    async with site.catalogue.reader() as db:
+        return await queries.is_live_as(db, item.version_id, item.key, item.object_sha256)
 
 
 async def _repair(site: Site, sink: Sink, bad: list[LiveObject], found: Verification) -> None:
     """Uploads again from the local file, provided that it still is what was recorded."""
     for item in bad:
-        async with site.turns.hold({item.batch_name}), site.catalogue.reader() as db:
-            if not await queries.is_referenced(db, item.key, site.storage_id):
-                continue
-        try:
-            stored, sha256 = await put_version(
-                sink,
-                site.pool,
-                site.staging_dir,
-                key=item.key,
-                path=item.local_path,
-                sha256=item.source_sha256,
-                md5=item.md5,
-                size_bytes=item.source_size_bytes,
-                content_type=item.content_type,
-                needs_rendering=item.needs_rendering,
-            )
-        except Refused:
-            continue  # still listed as missing or wrong: the local file is not what it was
-        confirmed = queries.ConfirmedUpload(
-            item.version_id, item.scene_id, item.key, site.storage_id, sha256, stored.size_bytes, stored.etag
+        # Held until the row is written, so that no sync replaces or withdraws the object meanwhile.
+        async with site.turns.hold({item.batch_name}):
+            if await _is_settled(site, item) and await _put_again(site, sink, item):
+                found.repaired += 1
+
+
+async def _put_again(site: Site, sink: Sink, item: LiveObject) -> bool:
+    try:
+        stored, sha256 = await put_version(
+            sink,
+            site.pool,
+            site.staging_dir,
+            key=item.key,
+            path=item.local_path,
+            sha256=item.source_sha256,
+            md5=item.md5,
+            size_bytes=item.source_size_bytes,
+            content_type=item.content_type,
+            needs_rendering=item.needs_rendering,
         )
-        await site.catalogue.write(lambda db, done=confirmed: queries.confirm_uploads(db, [done]))  # type: ignore[misc]
-        found.repaired += 1
+    except Refused:
+        return False  # still listed as missing or wrong: the local file is not what it was
+    confirmed = queries.ConfirmedUpload(
+        item.version_id, item.scene_id, item.key, site.storage_id, sha256, stored.size_bytes, stored.etag
+    )
+    await site.catalogue.write(lambda db: queries.confirm_uploads(db, [confirmed]))
+    return True
 
 
 async def _remove_orphans(site: Site, sink: Sink, found: Verification) -> None:
@@ -177,12 +198,14 @@ async def _remove_orphans(site: Site, sink: Sink, found: Verification) -> None:
         found.guard_id = guard.id
     else:
         await site.catalogue.write(lambda db: guards.gone(db, kind=ORPHANS))
-    for action in actions:
-        key = action.key or ""
-        if action in verdict.held or key in site.in_flight:
-            continue
-        async with site.catalogue.reader() as db:
-            if await queries.is_referenced(db, key, site.storage_id):
+    # No sync may begin to upload under a key that is being removed.
+    async with site.turns.hold(await site.batch_names()):
+        for action in actions:
+            key = action.key or ""
+            if action in verdict.held or key in site.in_flight:
                 continue
-        await sink.delete(key)
-        found.repaired += 1
+            async with site.catalogue.reader() as db:
+                if await queries.is_referenced(db, key, site.storage_id):
+                    continue
+            await sink.delete(key)
+            found.repaired += 1
