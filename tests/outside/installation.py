@@ -202,8 +202,19 @@ class Installation:
         live = self.rows("SELECT * FROM image_versions WHERE r2_key IS NOT NULL")
         assert len({row["scene_id"] for row in live}) == len({row["r2_key"] for row in live}) == len(live)
         stored = set(self.stored())
-        phantoms = {row["r2_key"] for row in live} - stored
-        assert not phantoms, f"live without an object: {phantoms}"
+        phantoms = {row["r2_key"]: row for row in live if row["r2_key"] not in stored}
+        if not complete:
+            # An object that is being withdrawn goes before its record does.
+            private = {
+                r["batch_name"] for r in self.rows("SELECT * FROM public_site_batches WHERE NOT is_public")
+            }
+            batch_of = {r["scene_id"]: r["batch_name"] for r in self.rows("SELECT * FROM scenes")}
+            phantoms = {
+                key: row
+                for key, row in phantoms.items()
+                if batch_of[row["scene_id"]] not in private and Path(row["local_path"]).exists()
+            }
+        assert not phantoms, f"live without an object: {list(phantoms)}"
         if not complete:
             return
         orphans = stored - {row["r2_key"] for row in live}

@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -310,3 +311,46 @@ def test_a_batch_moved_and_a_root_that_is_a_link(place: Installation) -> None:
         place.check()
     else:
         assert str(place.images) in done["error"]
+
+
+def test_verify_and_repair_while_everything_moves(s3_place: Installation) -> None:
+    """A repair never brings back what is withdrawn or replaced at that moment, nor calls it wrong."""
+    place = s3_place
+    assert place.server is not None
+    place.configure(batches={"on_missing": "withdraw"}, guard={"max_delete": 1000})
+    for n in range(24):
+        place.add(f"b{n % 3}/initial_scan/{n}.jpg", n)
+    with place.daemon() as daemon:
+        daemon.wait_live([f"scenes/b{n % 3}-{n}.jpg" for n in range(24)], 15)
+        chance = random.Random(3)
+        found: list[dict[str, Any]] = []
+        ended = threading.Event()
+
+        def verify() -> None:
+            while not ended.is_set():
+                request = {"repair": chance.random() < 0.5, "deep": chance.random() < 0.5}
+                found.append(daemon.call("POST", "/api/verify", request))
+
+        verifier = threading.Thread(target=verify)
+        verifier.start()
+        for turn in range(10):
+            n = chance.randrange(24)
+            place.add(f"b{n % 3}/initial_scan/{n}.jpg", 30 + turn)
+            place.add(f"b{n % 3}/final_crops/{n}_crop.jpg", 50 + turn)
+            daemon.publish(f"b{turn % 3}", turn % 2 == 0)
+            (place.images / f"b{turn % 3}/initial_scan/{turn}.jpg").unlink(missing_ok=True)
+            time.sleep(0.25)
+        ended.set()
+        verifier.join()
+        for n in range(3):
+            daemon.publish(f"b{n}", True)
+        daemon.wait_idle()
+        assert daemon.sync()["state"] == "done"
+        assert found
+        for report in found:
+            assert report["missing"] == report["wrong"] == report["orphaned"] == [], report
+        (damaged, *others) = place.stored()
+        place.server.request("PUT", f"/{place.bucket}/{damaged}", body=b"damaged")
+        place.server.request("DELETE", f"/{place.bucket}/{others[0]}")
+        assert daemon.call("POST", "/api/verify", {"repair": True})["repaired"] == 2
+    place.check()

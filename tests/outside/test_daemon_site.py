@@ -413,18 +413,19 @@ def test_from_local_to_s3_and_back(place: Installation, s3_place: Installation) 
 def test_a_burst_while_the_daemon_is_stopped(place: Installation) -> None:
     """More files than the kernel's queue of notices holds."""
     place.configure(batches={"default_public": False}, daemon={"workers": 2})
-    place.add("b0/initial_scan/first.jpg", 0)
+    for n in range(20):
+        place.add(f"b{n}/initial_scan/first.jpg", n)
     with place.daemon() as daemon:
-        wait_for(lambda: daemon.status()["counts"]["versions"] == 1)
+        wait_for(lambda: daemon.status()["counts"]["versions"] == 20)
         os.kill(daemon.process.pid, signal.SIGSTOP)
         data = small_jpeg(1)
         for n in range(20_000):
             place.add(f"b{n % 20}/initial_scan/{n:05}.jpg", data)
         os.kill(daemon.process.pid, signal.SIGCONT)
-        wait_for(lambda: daemon.status()["counts"]["versions"] == 20_001, 300, "all recorded")
+        wait_for(lambda: daemon.status()["counts"]["versions"] == 20_020, 300, "all recorded")
         daemon.wait_idle(60)
         assert daemon.status()["watcher"]["overflows"] >= 1
-    assert place.value("SELECT COUNT(DISTINCT local_path) FROM image_versions") == 20_001
+    assert place.value("SELECT COUNT(DISTINCT local_path) FROM image_versions") == 20_020
     place.check()
 
 
