@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 import aiosqlite
@@ -83,7 +84,8 @@ async def route(
     if not seen and asked is None:
         return Routed()
     roots = await drive.roots(db, account)
-    plan = plan_tree(await _known(db, account, {one.item_id for one in seen}), roots, seen, asked)
+    ids = {one.item_id for one in seen} | {one.item.target_id for one in seen if one.item is not None}
+    plan = plan_tree(await _known(db, account, ids), roots, seen, asked)
     members = await _members(db, account, plan)
     await _keep(db, account, plan, members)
     for event_id in plan.lost:
@@ -145,11 +147,11 @@ async def sweep(
     return Sweep(len(leaving), 0, None, None)
 
 
-async def _known(db: aiosqlite.Connection, account: str, ids: set[str]) -> dict[str, TreeItem]:
+async def _known(db: aiosqlite.Connection, account: str, ids: AbstractSet[str | None]) -> dict[str, TreeItem]:
     """The tree without its images, but for those of these ids, and those that shortcuts name."""
     known = {item.item_id: item for item in await drive.skeleton(db, account)}
     targets = {item.target_id for item in known.values() if item.target_id}
-    missing = (ids | targets) - known.keys()
+    missing = {name for name in ids | targets if name is not None} - known.keys()
     known.update({item.item_id: item for item in await drive.items(db, account, missing)})
     return known
 

@@ -43,7 +43,10 @@ def picture(number: int) -> bytes:
 class OneClient:
     """Accounts of a fake Drive, each with one client that never really waits."""
 
-    def __init__(self, stack: AsyncExitStack, fake: FakeDrive, page_size: int) -> None:
+    def __init__(
+        self, stack: AsyncExitStack, fake: FakeDrive, page_size: int, fetched: Counter[tuple[str, str]]
+    ) -> None:
+        self.fetched = fetched
         self._stack = stack
         self._fake = fake
         self._page_size = page_size
@@ -67,11 +70,18 @@ class OneClient:
                 attempts=2,
             )
             self._clients[account] = await self._stack.enter_async_context(client)
+            self._count_downloads(client)
         return self._clients[account]
 
+    def _count_downloads(self, client: GoogleDrive) -> None:
+        download = client.download
 
-class Killed(BaseException):
-    """Ends what runs as a kill would: between any two things that last."""
+        async def counted(file: Any, *args: Any, **more: Any) -> Any:
+            got = await download(file, *args, **more)
+            self.fetched[file.id, got.md5] += 1
+            return got
+
+        client.download = counted  # type: ignore[method-assign]
 
 
 class Place:
@@ -200,12 +210,18 @@ def config_of(folder: Path, **storage: Any) -> Config:
 
 @asynccontextmanager
 async def place(
-    fake: FakeDrive, pool: ImagingPool, folder: Path, page_size: int = 3, **storage: Any
+    fake: FakeDrive,
+    pool: ImagingPool,
+    folder: Path,
+    page_size: int = 3,
+    fetched: Counter[tuple[str, str]] | None = None,
+    **storage: Any,
 ) -> AsyncIterator[Place]:
+    """`fetched` counts downloads that arrived, by file id and MD5, over several of these."""
     config = config_of(folder, **storage)
     async with AsyncExitStack() as stack:
         catalogue = await stack.enter_async_context(Catalogue.open(config.daemon.state_dir / "catalogue.db"))
-        accounts = OneClient(stack, fake, page_size)
+        accounts = OneClient(stack, fake, page_size, Counter() if fetched is None else fetched)
         made = Place(fake, config, catalogue, pool, accounts)
         await stack.enter_async_context(made.site)
         yield made
