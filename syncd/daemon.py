@@ -87,7 +87,9 @@ class Daemon:
         activity = await stack.enter_async_context(_activity(catalogue))
         staging_dir = state_dir / "staging"
         empty_staging(staging_dir)
-        pool = await stack.enter_async_context(ImagingPool(config.daemon.worker_count, staging_dir))
+        pool = await stack.enter_async_context(
+            ImagingPool(config.daemon.worker_count, staging_dir, niceness=5)
+        )
 
         def emit(kind: str, subject: str, message: str) -> None:
             activity.emit(kind, "site", subject, message)

@@ -25,7 +25,8 @@ def perceptual_hash(gray: Image.Image, *, exact: bool) -> str | None:
     Without `exact`, None when the hash would depend on the rounding of a scaled picture (flat pictures,
     gratings): then hash the full one.
     """
-    small = gray.resize((32, 32), Image.Resampling.LANCZOS)
+    # Averaging whole blocks first, down to three times the size, costs a third and moves no more bits.
+    small = gray.resize((32, 32), Image.Resampling.LANCZOS, reducing_gap=None if exact else 3.0)
     pixels = np.asarray(small, dtype=np.float64)
     low = _COSINES @ pixels @ _COSINES.T
     ordered = np.sort(low, axis=None)

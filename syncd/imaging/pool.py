@@ -62,7 +62,7 @@ class ImagingPool:
 
     `staging_dir` is their working folder, so every path given must be absolute. `memory_limit_bytes` bounds
     the address space of each; `time_limit_s` is the wall-clock time that one photo may take (reading a large
-    file counts as progress).
+    file counts as progress). Nobody waits for a daemon's photos, so it may give its workers a `niceness`.
     Processes start on first use or with `start()`, and leave after a minute without work.
     """
 
@@ -72,6 +72,7 @@ class ImagingPool:
         staging_dir: Path,
         memory_limit_bytes: int = 1536 * 1024**2,
         time_limit_s: float = 20,
+        niceness: int = 0,
     ) -> None:
         if workers < 1:
             raise ValueError("workers must be 1 or more")
@@ -79,8 +80,8 @@ class ImagingPool:
         self.killed = 0
         self._workers = workers
         self._time_limit_s = time_limit_s
-        self._nursery = Nursery(staging_dir, memory_limit_bytes)
-        self._face_nursery = Nursery(staging_dir, memory_limit_bytes, faces=True)
+        self._nursery = Nursery(staging_dir, memory_limit_bytes, niceness)
+        self._face_nursery = Nursery(staging_dir, memory_limit_bytes, niceness, faces=True)
         self._urgent: deque[_Job] = deque()
         self._normal: deque[_Job] = deque()
         self._waiting = 0

@@ -90,7 +90,10 @@ class Nursery:
     `faces`: its workers find faces as well; it then takes 0.9 s to load and 60 MB more, which they share.
     """
 
-    def __init__(self, staging_dir: Path, memory_limit_bytes: int, faces: bool = False) -> None:
+    def __init__(
+        self, staging_dir: Path, memory_limit_bytes: int, niceness: int = 0, faces: bool = False
+    ) -> None:
+        self._niceness = niceness
         self._faces = faces
         self._staging_dir = staging_dir
         self._memory_limit_bytes = memory_limit_bytes
@@ -107,7 +110,8 @@ class Nursery:
         with contextlib.ExitStack() as on_failure, theirs:
             on_failure.enter_context(ours)
             ours.setblocking(False)
-            arguments = [str(theirs.fileno()), str(os.getpid()), str(self._memory_limit_bytes)]
+            numbers = (theirs.fileno(), os.getpid(), self._memory_limit_bytes, self._niceness)
+            arguments = [str(number) for number in numbers]
             arguments += ["faces"] if self._faces else []
             # From the calling thread: PR_SET_PDEATHSIG is about the thread that forked.
             self._process = subprocess.Popen(

@@ -1,6 +1,6 @@
 """The processes that decode photos.
 
-Usage: python -m syncd.imaging.worker CONTROL_FD DAEMON_PID MEMORY_LIMIT_BYTES [faces]
+Usage: python -m syncd.imaging.worker CONTROL_FD DAEMON_PID MEMORY_LIMIT_BYTES NICENESS [faces]
 
 The first loads the imaging libraries, with `faces` the face models too, and forks a worker for each socket it
 is handed. A worker answers one
@@ -30,7 +30,7 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 
 def main(arguments: list[str]) -> None:
     """Load the libraries, then fork on request until the daemon is gone."""
-    control_fd, daemon_pid, memory_limit_bytes = (int(argument) for argument in arguments[:3])
+    control_fd, daemon_pid, memory_limit_bytes, niceness = (int(argument) for argument in arguments[:4])
     die_with(daemon_pid)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children are reaped by the kernel
     control = socket.socket(fileno=control_fd)
@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> None:
         pid = os.fork()
         if pid == 0:
             control.close()
-            confine(our_pid, memory_limit_bytes)
+            confine(our_pid, memory_limit_bytes, niceness)
             serve(socket.socket(fileno=fds[0]))
             os._exit(0)
         os.close(fds[0])
@@ -70,7 +70,7 @@ def die_with(parent_pid: int) -> None:
         os._exit(1)
 
 
-def confine(parent_pid: int, memory_limit_bytes: int) -> None:
+def confine(parent_pid: int, memory_limit_bytes: int, niceness: int) -> None:
     """What one worker may use at most; it is the first to go when memory runs out."""
     die_with(parent_pid)
     ctypes.CDLL(None).prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -82,7 +82,7 @@ def confine(parent_pid: int, memory_limit_bytes: int) -> None:
     ):
         resource.setrlimit(limit, (value, value))
     with suppress(PermissionError):
-        os.nice(5)  # the hardened systemd unit forbids it
+        os.nice(niceness)  # the hardened systemd unit forbids it
     with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
         file.write("500")
 

@@ -9,7 +9,6 @@ import asyncio
 import base64
 import hashlib
 import os
-import stat
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from syncd import __version__
 from syncd.config import StorageConfig
 from syncd.errors import Changed, Refused, SyncdError, Transient
 from syncd.sinks import endpoint_of
+from syncd.sinks.bodies import check_md5, open_source, read_cached, read_part, read_whole
 from syncd.sinks.keys import check_key, public_address
 from syncd.sinks.local import new_file
 from syncd.sinks.s3_errors import translating
@@ -122,7 +122,9 @@ class S3Sink:
         return await self._put_whole(upload)
 
     async def _put_whole(self, upload: Upload) -> StoredObject:
-        body = await to_thread.run_sync(_read_whole, upload)
+        body = read_cached(upload)
+        if body is None:
+            body = await to_thread.run_sync(read_whole, upload)
         try:
             with self._translating(f"cannot store {upload.key}"):
                 answer = await self._client.put_object(
@@ -134,11 +136,11 @@ class S3Sink:
                 )
         except SyncdError:
             # What storage says to other bytes differs from server to server: look for ourselves.
-            await to_thread.run_sync(_check_md5, upload, body)
+            await to_thread.run_sync(check_md5, upload, body)
             raise
         etag = _bare(answer.get("ETag", ""))
         if etag != upload.md5:  # encrypted at rest, or a storage that ignores Content-MD5
-            await to_thread.run_sync(_check_md5, upload, body)
+            await to_thread.run_sync(check_md5, upload, body)
             return await self._confirm(upload)
         return StoredObject(
             upload.key,
@@ -161,7 +163,7 @@ class S3Sink:
     # --- multipart ----------------------------------------------------------------------------------
 
     async def _put_parts(self, upload: Upload) -> StoredObject:
-        source = await to_thread.run_sync(_open_source, upload)
+        source = await to_thread.run_sync(open_source, upload)
         try:
             upload_id = await self._begin(upload)
             try:
@@ -195,7 +197,7 @@ class S3Sink:
         for number, offset in enumerate(range(0, upload.size_bytes, size), start=1):
             length = min(size, upload.size_bytes - offset)
             async with self._large:
-                body, md5 = await to_thread.run_sync(_read_part, upload, source, offset, length, whole)
+                body, md5 = await to_thread.run_sync(read_part, upload, source, offset, length, whole)
                 with self._translating(f"cannot store part {number} of {upload.key}"):
                     answer = await self._client.upload_part(
                         Bucket=self._bucket,
@@ -340,53 +342,3 @@ def _headers(upload: Upload) -> dict[str, Any]:
 
 def _bare(etag: str) -> str:
     return etag.strip('"')
-
-
-def _check_md5(upload: Upload, body: bytes) -> None:
-    if hashlib.md5(body, usedforsecurity=False).hexdigest() != upload.md5:
-        raise Changed(f"{upload.path} changed after it was read")
-
-
-def _open_source(upload: Upload) -> int:
-    """A descriptor of the file, if it is still one of the promised size. Raises Changed, Refused."""
-    try:
-        source = os.open(upload.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise Changed(f"{upload.path} is gone") from None
-    except OSError as error:
-        raise Refused(f"cannot read {upload.path}: {os.strerror(error.errno or 0)}") from error
-    about = os.fstat(source)
-    if not stat.S_ISREG(about.st_mode) or about.st_size != upload.size_bytes:
-        os.close(source)
-        raise Changed(f"{upload.path} is not the file of {upload.size_bytes:,} bytes that was read")
-    return source
-
-
-def _read_whole(upload: Upload) -> bytes:
-    source = _open_source(upload)
-    try:
-        return _read_exactly(upload, source, 0, upload.size_bytes)
-    finally:
-        os.close(source)
-
-
-def _read_part(
-    upload: Upload, source: int, offset: int, length: int, whole: hashlib._Hash
-) -> tuple[bytes, str]:
-    body = _read_exactly(upload, source, offset, length)
-    whole.update(body)
-    md5 = hashlib.md5(body, usedforsecurity=False).digest()
-    return body, base64.b64encode(md5).decode()
-
-
-def _read_exactly(upload: Upload, source: int, offset: int, length: int) -> bytes:
-    """`length` bytes from `offset`. Raises Changed where the file ends before, Refused on an I/O error."""
-    try:
-        body = os.pread(source, length, offset)
-        while len(body) < length and (more := os.pread(source, length - len(body), offset + len(body))):
-            body += more
-    except OSError as error:
-        raise Refused(f"cannot read {upload.path}: {os.strerror(error.errno or 0)}") from error
-    if len(body) < length:
-        raise Changed(f"{upload.path} became shorter after it was read")
-    return body
