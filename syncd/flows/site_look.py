@@ -165,13 +165,14 @@ def _plan(
     options: SyncOptions,
 ) -> BatchPlan:
     """In a thread: there may be many files."""
-    same = _same_content(listing, knowledge) if options.dry_run else frozenset()
+    reads_files = not (options.dry_run or options.images_only)
+    same = frozenset() if reads_files else _same_content(listing, knowledge)
     return plan_batch(listing, knowledge, rules, taken, same_content=same, look_again=options.look_again)
 
 
 def _same_content(listing: BatchListing, knowledge: BatchKnowledge) -> frozenset[str]:
     """Known files that were touched and still hold the same bytes: a dry run has to read them to foresee
-    that nothing will be done."""
+    that nothing will be done, and a run that records nothing to know that they are what was recorded."""
     known = {v.relative_path: v for v in knowledge.versions if not v.superseded}
     same = set()
     for seen in listing.files:
