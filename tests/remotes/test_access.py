@@ -276,6 +276,10 @@ async def test_service_accounts_and_people_side_by_side(
         assert await accounts.names() == [ROBOT]
         await sign_in(drive, store)
         assert await accounts.names() == [ROBOT, ACCOUNT]
+        robot = accounts.tokens(ROBOT)
+        first = await robot.access_token()
+        await robot.rejected({"Authorization": "Bearer an older one"})
+        assert await robot.access_token() == first and drive.calls["token"] == 1
         for name in (ROBOT, ACCOUNT):
             client = await accounts.drive(name)
             assert await client.about() == name

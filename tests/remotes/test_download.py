@@ -75,7 +75,8 @@ async def test_a_server_without_ranges(drive: FakeDrive, google: GoogleDrive, st
 
 
 @pytest.mark.parametrize(
-    "content_range", ["bytes 0-9/10", "bytes 1500000-1500009/77", "bytes=1500000-", "items 1-2/3", ""]
+    "content_range",
+    ["bytes 5-14/3000001", "bytes 0-9/10", "bytes 1500000-1500009/77", "bytes=1500000-", "items 1-2/3", ""],
 )
 async def test_another_part_than_asked_for_is_not_taken(
     drive: FakeDrive, google: GoogleDrive, staging: Path, content_range: str
@@ -85,6 +86,7 @@ async def test_another_part_than_asked_for_is_not_taken(
     drive.fail("media", truncate(0.5), wrong)
     await google.download(file, staging / "1")
     assert (staging / "1").read_bytes() == CONTENT
+    assert (drive.calls["media"], drive.calls["files.get"]) == (3, 1)  # seen before it was written
 
 
 async def test_damage_is_noticed_and_mended(drive: FakeDrive, google: GoogleDrive, staging: Path) -> None:

@@ -165,6 +165,9 @@ async def test_the_feed_and_listings_give_what_the_folder_holds(
         drive.descendant_entries = noisy
         watched, elsewhere = drive.add_folder("Wedding", drive.root), drive.add_folder("else", drive.root)
         folders = [watched, elsewhere]
+        for name in ("one", "two"):  # to be moved in and out with what is in them
+            folders.append(drive.add_folder(name, elsewhere))
+            drive.add_file(f"{name}.jpg", folders[-1], name.encode())
         follower = Follower(google, watched)
         lost = 0
         for steps, faults, meddled, loses in rounds:

@@ -339,6 +339,10 @@ async def test_pages_that_lead_nowhere(drive: FakeDrive, google: GoogleDrive) ->
     drive.fail("changes.list", says(200, b'{"changes": []}', "application/json"))
     with pytest.raises(Transient, match="without a token"):
         await google.changes("1")
+    both = b'{"changes": [], "nextPageToken": "2", "newStartPageToken": "3"}'
+    drive.fail("changes.list", says(200, both, "application/json"))
+    page = await google.changes("1")
+    assert (page.next_page_token, page.new_start_page_token) == ("2", None)  # nothing is skipped
     drive.fail("changes.list", says(200, b'{"changes": [7], "nextPageToken": "2"}', "application/json"))
     with pytest.raises(Transient, match="no list"):
         await google.changes("1")
