@@ -165,7 +165,7 @@ class Dashboard(App[None]):
 
     def _tick(self) -> None:
         screen = self.current
-        if screen is not None and screen.is_mounted:
+        if screen is not None and screen.ready:
             with self.batch_update():
                 screen.tick()
 

@@ -88,7 +88,7 @@ class Activity(ListScreen):
             self.call_after_refresh(self._to_end)
 
     def _to_end(self) -> None:
-        if self.following and self.table.rows:
+        if self.ready and self.following and self.table.rows:
             self.table.move_to(len(self.table.rows) - 1)
 
     def on_virtual_table_moved(self, message: VirtualTable.Moved) -> None:
@@ -102,6 +102,8 @@ class Activity(ListScreen):
     def _set_following(self, following: bool) -> None:
         self.following = following
         self._held_at = self.state.last_id
+        if not self.ready:
+            return
         super().render_body(frozenset())
 
     def target(self, subject: str) -> None:

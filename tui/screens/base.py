@@ -103,11 +103,16 @@ class ModeScreen(Screen[None]):
     def on_resize(self) -> None:
         self.call_after_refresh(self.paint, EVERYTHING)
 
+    @property
+    def ready(self) -> bool:
+        """Whether its widgets are there: not before it is mounted, and not while the dashboard ends."""
+        return self.is_mounted and self.is_attached and self.app.is_running
+
     # --- painting ---------------------------------------------------------------------------------
 
     def paint(self, dirty: frozenset[Part]) -> None:
         """Brings what is seen up to the state."""
-        if not self.is_mounted:
+        if not self.ready:
             return
         state, now = self.state, self.now()
         absent = state.link.phase == "absent" or (state.link.phase == "connecting" and bool(state.link.error))
@@ -125,6 +130,8 @@ class ModeScreen(Screen[None]):
 
     def tick(self) -> None:
         """Brings what depends on the time up to it; called once a second."""
+        if not self.ready:
+            return
         state, now = self.state, self.now()
         zone = self.dashboard.zone
         header = self.query_one(Header)
@@ -197,7 +204,7 @@ class ModeScreen(Screen[None]):
             self.dashboard.go("overview")
 
     def on_descendant_focus(self, _event: events.DescendantFocus) -> None:
-        if self.is_mounted:
+        if self.ready:
             self.paint_footer()
 
 

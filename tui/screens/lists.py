@@ -87,7 +87,7 @@ class ListScreen(ModeScreen):
 
     @property
     def selected(self) -> Keyed[Any] | None:
-        return self.table.selected if self.is_mounted else None
+        return self.table.selected if self.ready else None
 
     def main(self) -> Widget | None:
         return self.table
@@ -166,8 +166,9 @@ class ListScreen(ModeScreen):
         title.show([spread(left, right, max(1, title.size.width))])
 
     def on_virtual_table_moved(self, _message: VirtualTable.Moved) -> None:
-        self.paint_pane()
-        self.paint_footer()
+        if self.ready:
+            self.paint_pane()
+            self.paint_footer()
 
     def on_virtual_table_opened(self, _message: VirtualTable.Opened) -> None:
         self.action_do("open")

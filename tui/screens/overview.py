@@ -279,7 +279,8 @@ class Overview(ModeScreen):
         self.dashboard.ask(StartSync(), "sync")
 
     def on_virtual_table_moved(self, _message: VirtualTable.Moved) -> None:
-        self.paint_footer()
+        if self.ready:
+            self.paint_footer()
 
     def on_virtual_table_opened(self, _message: VirtualTable.Opened) -> None:
         self.action_do("open")

@@ -65,7 +65,7 @@ class Scenes(ListScreen):
         if batch != self.shown_batch:
             self.shown_batch, self.words, self.live_only = batch, "", False
             self._place, self._to_the_end = 0, False
-            if self.is_mounted:
+            if self.ready:
                 self.table.cursor = None
                 self.table.move_to(0)
             self.look_again()
@@ -149,7 +149,7 @@ class Scenes(ListScreen):
         self._rest = self.set_timer(REST_S, self._ask_pictures)
 
     def _ask_pictures(self) -> None:
-        if self.query_one("#stages", Stages).wants() and self.state.live:
+        if self.ready and self.state.live and self.query_one("#stages", Stages).wants():
             self.run_worker(self._load(), group="pictures", exclusive=True)
 
     async def _load(self) -> None:
