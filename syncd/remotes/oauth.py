@@ -6,6 +6,7 @@ A provider says how it begins and what it makes of the answer; OAuth 2 and OAuth
 
 from __future__ import annotations
 
+import copy
 import hmac
 import html
 import secrets
@@ -46,6 +47,10 @@ class Grant:
     values: Mapping[str, str] = field(repr=False)
 
 
+class Declined(Refused):
+    """The person said no."""
+
+
 class SignedIn(NamedTuple):
     provider: str
     account: str
@@ -72,6 +77,7 @@ class _Flow:
     turn: anyio.Lock = field(default_factory=anyio.Lock)
     done: anyio.Event = field(default_factory=anyio.Event)
     result: SignedIn | None = None
+    declined: Declined | None = None
 
 
 class SignIns:
@@ -115,13 +121,15 @@ class SignIns:
         Raises Refused for an answer that does not belong to this sign-in, or when the person said no;
         AuthRejected when the provider does not take the code.
         """
-        flow = self._flow(flow_id)
-        return await self._take(flow, code_of(answer, flow.provider, flow.started.state))
+        return await self._take(self._flow(flow_id), answer)
 
     async def wait(self, flow_id: str) -> SignedIn:
-        """Returns when the sign-in has been answered either way. Raises Refused when its time is over."""
+        """Returns when the sign-in has been answered, by redirect or pasted. Raises Refused when its time is
+        over, or the person said no."""
         flow = self._flow(flow_id)
         await flow.done.wait()
+        if flow.declined is not None:
+            raise copy.copy(flow.declined)
         if flow.result is None:
             raise _over()
         return flow.result
@@ -131,7 +139,13 @@ class SignIns:
             raise _over()
         return flow
 
-    async def _take(self, flow: _Flow, code: str) -> SignedIn:
+    async def _take(self, flow: _Flow, answer: str) -> SignedIn:
+        try:
+            code = code_of(answer, flow.provider, flow.started.state)
+        except Declined as error:
+            flow.declined = error
+            flow.done.set()
+            raise
         async with flow.turn:
             if flow.result is None:
                 grant = await flow.provider.exchange(flow.started, code, flow.redirect_uri)
@@ -181,7 +195,7 @@ class SignIns:
         if method != "GET" or not target.startswith("/?"):
             return _page("404 Not Found", "There is nothing here.")
         try:
-            found = await self._take(flow, code_of(target, flow.provider, flow.started.state))
+            found = await self._take(flow, target)
         except SyncdError as error:
             words = f"Signing in failed: {error.message}." + (f" Hint: {error.hint}." if error.hint else "")
             return _page("400 Bad Request", words)
@@ -223,7 +237,7 @@ def code_of(answer: str, provider: Provider, state: str) -> str:
             hint="open the newest address, and paste what the browser shows after that",
         )
     if "error" in found:
-        raise Refused(f"the sign-in was turned down ({said(found['error'], 60)})", hint="begin again")
+        raise Declined(f"the sign-in was turned down ({said(found['error'], 60)})", hint="begin again")
     if not (code := found.get(provider.code_parameter)):
         raise Refused("there is no code in this address", hint="paste the whole address")
     return code

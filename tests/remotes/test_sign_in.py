@@ -127,6 +127,8 @@ async def test_the_person_says_no(
     back = await consented(url)
     with pytest.raises(Refused, match="access_denied"):
         await sign_ins.finish(flow_id, back)
+    with pytest.raises(Refused, match="access_denied"), anyio.fail_after(5):  # who waits is told as well
+        await sign_ins.wait(flow_id)
     assert await store.accounts("drive") == []
 
 
