@@ -22,6 +22,9 @@ from tui.widgets.table import VirtualTable
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# One to three seconds each; the limit is for machines that do much else.
+pytestmark = pytest.mark.timeout(60)
+
 FIRST_BATCH, SECOND_BATCH = "2025-01-batch-12", "2025-02-batch-1"
 
 

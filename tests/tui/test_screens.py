@@ -13,6 +13,9 @@ import pytest
 from tests.tui.running import running
 from tui import keys
 
+# About three seconds each; the limit is for machines that do much else.
+pytestmark = pytest.mark.timeout(60)
+
 GOLDEN = Path(__file__).parent / "golden"
 SIZES = {"80x24": (80, 24), "160x50": (160, 50)}
 
