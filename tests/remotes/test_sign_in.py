@@ -99,9 +99,8 @@ async def test_an_answer_to_another_question_is_refused(
     host = back.partition("?")[0]
     status, page, _ = await visited(f"{host}?{urlsplit(other).query}")
     assert status == 400 and "another sign-in" in page
-    status, page, _ = await visited(
-        f"{host}?error=<script>&state={parse_qs(urlsplit(url).query)['state'][0]}"
-    )
+    state, other_host = parse_qs(urlsplit(other).query)["state"][0], other.partition("?")[0]
+    status, page, _ = await visited(f"{other_host}?error=<script>&state={state}")
     assert status == 400 and "&lt;script&gt;" in page and "<script>" not in page
     for path in ("favicon.ico", ""):
         assert (await visited(host + path))[0] == 404
