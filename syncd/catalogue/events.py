@@ -63,7 +63,7 @@ class Counts(NamedTuple):
 
 
 class Photo(NamedTuple):
-    """A photo of an event."""
+    """A photo of an event. `boxes`: where its faces are, as (top, right, bottom, left)."""
 
     photo_id: str
     photo_name: str
@@ -71,7 +71,21 @@ class Photo(NamedTuple):
     width: int | None
     height: int | None
     captured_at: str | None
-    faces: int
+    boxes: tuple[tuple[int, int, int, int], ...]
+    key: str | None
+
+
+class Origin(NamedTuple):
+    """Where the bytes of a photo are: in storage under `key`, and in Drive."""
+
+    event_id: str
+    photo_id: str
+    photo_name: str
+    account: str
+    sha256: str
+    md5: str
+    size_bytes: int
+    resource_key: str | None
     key: str | None
 
 
@@ -300,7 +314,8 @@ async def photos(
     """Photos of the event, newest first, and the cursor of the next page, None at the end."""
     rows = await db.execute_fetchall(
         "SELECT p.photo_id, p.photo_name, p.synced_at, p.width, p.height, p.captured_at,"
-        " (SELECT count(*) FROM faces f WHERE f.event_id = p.event_id AND f.photo_id = p.photo_id),"
+        " (SELECT json_group_array(json_array(box_top, box_right, box_bottom, box_left)) FROM faces f"
+        " WHERE f.event_id = p.event_id AND f.photo_id = p.photo_id),"
         " (SELECT o.key FROM event_objects o WHERE o.event_id = p.event_id AND o.photo_id = p.photo_id"
         " AND o.storage_id = ? AND o.wanted = 1 AND o.confirmed_at IS NOT NULL LIMIT 1), p.id"
         " FROM synced_photos p WHERE p.event_id = ? AND p.removed_at IS NULL AND p.id < ?"
@@ -309,7 +324,27 @@ async def photos(
     )
     found = list(rows)
     following = str(found[limit - 1][8]) if len(found) > limit else None
-    return [Photo(*row[:8]) for row in found[:limit]], following
+    page = [(*row[:6], _boxes(row[6]), row[7]) for row in map(tuple, found[:limit])]
+    return [Photo(*values) for values in page], following
+
+
+async def origin(db: aiosqlite.Connection, photo_id: str, storage_id: str) -> Origin | None:
+    """Where the bytes of a photo that an event has are, None where no event has it."""
+    rows = await db.execute_fetchall(
+        "SELECT p.event_id, p.photo_id, p.photo_name, e.account, p.sha256, p.md5, p.size_bytes,"
+        " (SELECT w.resource_key FROM event_wanted w WHERE w.event_id = p.event_id"
+        " AND w.photo_id = p.photo_id), (SELECT o.key FROM event_objects o WHERE o.event_id = p.event_id"
+        " AND o.photo_id = p.photo_id AND o.storage_id = ? AND o.wanted = 1 AND o.confirmed_at IS NOT NULL"
+        " AND o.content = p.content) AS object FROM synced_photos p JOIN events e USING (event_id)"
+        " WHERE p.photo_id = ? AND p.removed_at IS NULL AND e.account IS NOT NULL"
+        " ORDER BY object IS NULL LIMIT 1",
+        (storage_id, photo_id),
+    )
+    return next((Origin(*row) for row in rows), None)
+
+
+def _boxes(text: str) -> tuple[tuple[int, int, int, int], ...]:
+    return tuple((box[0], box[1], box[2], box[3]) for box in json.loads(text))
 
 
 async def photo_facts(

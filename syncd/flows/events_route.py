@@ -163,7 +163,9 @@ async def _members(db: aiosqlite.Connection, account: str, plan: TreePlan) -> li
     items.update(plan.after.items)
     members = []
     for photo_id in photo_ids:
-        item = None if photo_id in plan.gone else items.get(photo_id)
+        item = items.get(photo_id) if photo_id in plan.after.items or photo_id not in plan.gone else None
+        if item is not None and item.pending == "look":
+            continue  # a shortcut names it: it is asked for before anything is concluded
         is_photo = item is not None and item.kind == "image"
         belongs = plan.after.events_of(item) if item is not None else frozenset()
         members.append(Membership(photo_id, item if is_photo else None, belongs))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -37,11 +39,17 @@ class Previews:
             raise NotFound(f"there is no version {version_id}", hint="`syncctl scenes show ID` lists them")
         if row.superseded or row.gone:
             raise Refused(f"the file of version {version_id} is not there any more")
-        path = self._folder / f"{row.sha256}-{width}x{height}.{image_format}"
+        make = partial(self._pool.preview, row.local_path, width, height, image_format)
+        return await self.of_content(f"{row.sha256}-{width}x{height}.{image_format}", make)
+
+    async def of_content(self, name: str, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        """The picture kept under `name`, which tells content, size and format; else what `make` makes,
+        which is kept from then on."""
+        path = self._folder / name
         kept = await anyio.to_thread.run_sync(_read, path)
         if kept is not None:
             return kept
-        picture = await self._pool.preview(row.local_path, width, height, image_format)
+        picture = await make()
         await anyio.to_thread.run_sync(self._keep, path, picture)
         return picture
 
