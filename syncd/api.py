@@ -172,7 +172,10 @@ class DaemonApi:
         if job_id is not None:
             return await self._sync_of(job_id)
         run = self._service.newest
-        return schema.SyncReport(state="done") if run is None else report(run)
+        if run is None:
+            return schema.SyncReport(state="done")
+        # Asked for again and again while it runs: what was done is in the activity.
+        return msgspec.structs.replace(report(run), actions=[])
 
     async def _sync_of(self, job_id: str) -> schema.SyncReport:
         for run in self._service.running:

@@ -184,7 +184,8 @@ class SiteService:
             raise
         finally:
             self.running.remove(run)
-            self.last = run if whole or run.did_something else self.last or run
+            if not run.options.dry_run and (whole or run.did_something or self.last is None):
+                self.last = run
             if row is not None and run.state == "cancelled":
                 with anyio.CancelScope(shield=True):
                     await log_run(self.site, run, row)
