@@ -17,6 +17,8 @@ import pytest
 from tests.outside.gate import gate
 from tests.outside.installation import BIN, TRACEBACK, Daemon, Installation, run, small_jpeg, wait_for
 
+pytestmark = pytest.mark.timeout(60)  # seconds, for a machine that is busy with other things
+
 
 def test_rows_deleted_by_hand_come_back(daemon: Daemon) -> None:
     place = daemon.place

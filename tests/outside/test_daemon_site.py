@@ -16,6 +16,8 @@ from tests.outside.conftest import NewPlace
 from tests.outside.installation import BIN, Daemon, Installation, sha256, small_jpeg, wait_for
 from tests.pictures import make_jpeg
 
+pytestmark = pytest.mark.timeout(60)  # seconds, for a machine that is busy with other things
+
 
 def test_files_appear_change_and_go(either: Installation) -> None:
     before = None

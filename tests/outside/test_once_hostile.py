@@ -18,6 +18,8 @@ from PIL import Image
 from tests.outside.installation import BIN, TRACEBACK, Installation, has_raw_control, run, sha256, small_jpeg
 from tests.pictures import make_exif, make_picture
 
+pytestmark = pytest.mark.timeout(60)  # seconds, for a machine that is busy with other things
+
 
 def reasons(done: dict[str, Any]) -> dict[str, str]:
     return {Path(item["path"]).name: item["reason"] for item in done["failed"]}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.client
 import io
 import time
@@ -14,6 +15,8 @@ from tests.outside.gate import gate
 from tests.outside.installation import Installation, run, sha256, small_jpeg, wait_for
 from tests.pictures import make_exif, make_picture
 from tests.servers import SeaweedServer, seaweed
+
+pytestmark = pytest.mark.timeout(60)  # seconds, for a machine that is busy with other things
 
 
 def head(place: Installation, key: str) -> dict[str, str]:
@@ -36,6 +39,10 @@ def head(place: Installation, key: str) -> dict[str, str]:
         return {name.lower(): value for name, value in answer.getheaders()}
     finally:
         connection.close()
+
+
+def has_more(place: Installation, before: int) -> bool:
+    return len(place.live()) > before
 
 
 def test_headers_and_metadata(s3_place: Installation) -> None:
@@ -115,7 +122,7 @@ def test_storage_that_fails_in_the_middle(s3_place: Installation) -> None:
         with place.daemon() as daemon:
             for mode in ("down", "broken", "busy"):
                 before = len(place.live()) if place.catalogue.exists() else 0
-                wait_for(lambda b=before: len(place.live()) > b, 15)
+                wait_for(functools.partial(has_more, place, before), 15)
                 way.switch(mode)
                 time.sleep(0.3)
                 place.check(complete=False)
