@@ -3,7 +3,7 @@ before the next is begun."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -63,7 +63,7 @@ class SceneWork:
         *,
         root: str,
         pool: Reader,
-        sink: Callable[[], Sink],
+        sink: Callable[[], Awaitable[Sink]],
         writer: Writer,
         staging_dir: Path,
         emit: Callable[[str, str, str], None],
@@ -216,7 +216,7 @@ class SceneWork:
     async def _put(self, version: _Version, key: str, path: str) -> tuple[StoredObject, str]:
         """The confirmed object and the SHA-256 of its bytes."""
         return await put_version(
-            self._sink(),
+            await self._sink(),
             self._pool,
             self._staging_dir,
             key=key,
@@ -234,7 +234,7 @@ class SceneWork:
         version = removal.version
         try:
             if removal.delete_object:
-                await self._sink().delete(removal.key)
+                await (await self._sink()).delete(removal.key)
         except Refused as error:
             self._failed(version.local_path, error.message)
             return

@@ -295,29 +295,33 @@ class Site:
         async with anyio.create_task_group() as tasks:
             if any(scene.records for plan in work for scene in plan.scenes):
                 tasks.start_soon(self.pool.start)
-            storage: Sink | None = None
-            if needs_storage and not run.options.db_only:
-                try:
-                    storage = await self.sink()
-                except (Transient, AuthRejected, Refused) as error:
-                    run.error = error
-
-            def sink() -> Sink:
-                if storage is None:
-                    raise run.error if run.error else Transient("storage is not open")
-                return storage
-
+            if needs_storage:
+                # Opening takes a while, in which photos can be read already.
+                tasks.start_soon(self._open_early, run)
             scene_work = SceneWork(
                 run,
                 self.rules(run.options),
                 root=str(self.config.batches.images_dir),
                 pool=self.pool,
-                sink=sink,
+                sink=self._usable_sink,
                 writer=self._writer,
                 staging_dir=self.staging_dir,
                 emit=self._emit,
             )
             await self._work_through(scene_work, work, held, release)
+
+    async def _usable_sink(self) -> Sink:
+        """The storage; that it cannot be opened is no single photo's fault."""
+        try:
+            return await self.sink()
+        except Refused as error:
+            raise Transient(error.message, hint=error.hint) from error
+
+    async def _open_early(self, run: SyncRun) -> None:
+        try:
+            await self._usable_sink()
+        except (Transient, AuthRejected) as error:
+            run.error = run.error or error
 
     async def _work_through(
         self,
