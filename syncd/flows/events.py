@@ -31,6 +31,7 @@ Emit = Callable[[str, str, str, dict[str, Any]], None]
 
 LISTING_AGE_S = 86_400.0
 """A folder is listed this often though nothing seems amiss."""
+_AT_ONCE = 500
 
 
 class DriveClient(Protocol):
@@ -236,7 +237,11 @@ class Follower:
                     children.append(item)
         except NotFound:
             children = []  # the feed says what became of it, and what was in it
-        await self._route([Seen(item.item_id, item) for item in children], folder_id)
+        seen = [Seen(item.item_id, item) for item in children]
+        while len(seen) > _AT_ONCE:  # not the whole of a large folder on the event loop at once
+            await self._route(seen[:_AT_ONCE], "")
+            seen = seen[_AT_ONCE:]
+        await self._route(seen, folder_id)
         return children
 
     async def _look(self, client: DriveClient, item_id: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import anyio
 
-from syncd.catalogue import guards
+from syncd.catalogue import event_photos, guards
 from syncd.catalogue import site as queries
 from syncd.catalogue.site import LiveObject
 from syncd.errors import Refused
@@ -78,7 +78,8 @@ async def verify(
     # Read after the listing, so that what was uploaded meanwhile is known and not taken for an orphan.
     async with site.catalogue.reader() as db:
         live = await queries.load_live(db, site.storage_id)
-    keys = {item.key for item in live}
+        vouched = await event_photos.object_keys(db, site.storage_id)
+    keys = {item.key for item in live} | vouched
     strangers = [key for key in listed if key not in keys and key not in site.in_flight]
     if sample < 100:
         live = random.sample(live, math.ceil(len(live) * sample / 100))
@@ -191,7 +192,7 @@ async def _remove_orphans(site: Site, sink: Sink, found: Verification) -> None:
     limit = removal_limit(site.config.guard.max_delete, site.config.guard.max_delete_percent, live)
     verdict = judge(actions, (), limit=limit, recent=0, approved=approved)
     if verdict.held:
-        reason = f"{len(actions):,} objects in storage belong to no scene; that is more than {limit:,}"
+        reason = f"{len(actions):,} objects in storage belong to nothing here; that is more than {limit:,}"
         guard = await site.catalogue.write(
             lambda db: guards.raise_guard(db, ORPHANS, reason, verdict.held, live)
         )

@@ -63,6 +63,7 @@ class Poller:
         self._clock = clock
         self._rng = rng or random.Random()
         self._failures = 0
+        self._noted = 0
         self._not_before_s = 0.0
         self._due_s: float | None = None
         self._last_s: float | None = None
@@ -83,8 +84,8 @@ class Poller:
         return None if due_s is None else max(0.0, due_s - self._clock())
 
     def refresh(self, *, at_once: bool = False) -> None:
-        """Poll soon, whatever the interval. A back-off, a quota and a sign-in are waited for all the same, unless
-        `at_once`."""
+        """Poll soon, whatever the interval. A back-off, a quota and a sign-in are waited for all the same,
+        unless `at_once`."""
         if at_once:
             self._not_before_s = 0.0
             if self.health.state == "needs_auth":
@@ -99,6 +100,7 @@ class Poller:
     async def note(self, error: SyncdError) -> None:
         """Somebody else met this error with the same other side."""
         if isinstance(error, AuthRejected) or self._is_quota(error):
+            self._noted += 1
             await self._failed(error)
             self._wake.set()
 
@@ -126,14 +128,16 @@ class Poller:
         self._due_s = None
         self._last_s = self._clock()
         self._factor = 1.0 - _JITTER * self._rng.random()  # sooner, never later than was asked for
+        noted = self._noted
         try:
             await self._poll()
         except (Transient, AuthRejected, Refused) as error:
             await self._failed(error)
             return False
-        self._failures = 0
-        self._not_before_s = 0.0
-        await self._set(Health())
+        if noted == self._noted:  # else somebody else was refused while this was under way
+            self._failures = 0
+            self._not_before_s = 0.0
+            await self._set(Health())
         return True
 
     def _next_s(self) -> float | None:

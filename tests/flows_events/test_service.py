@@ -1,0 +1,227 @@
+"""The service, the jobs and the answers for people, running as in the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+
+from syncd.config import FacesConfig
+from syncd.control import schema
+from syncd.control.api import Invalid, NotFound
+from syncd.flows.events_api import Events
+from syncd.flows.events_service import DriveService, FacesService
+from syncd.flows.jobs import JobRunner
+from syncd.flows.previews import Previews
+from syncd.flows.verify import verify
+from syncd.model import Face, FacesFound
+from tests.fakes.faults import error
+from tests.fakes.google_drive import ACCOUNT, FakeDrive
+from tests.flows_events.place import Place, picture
+from tests.flows_events.test_faces import encoding
+
+
+class Handle:
+    name = "drive"
+
+    def __init__(self) -> None:
+        self.state: tuple[str, str | None] = ("starting", None)
+
+    def ready(self) -> None:
+        self.state = ("running", None)
+
+    def set_state(self, state: str, reason: str | None = None) -> None:
+        self.state = (state, reason)
+
+
+class Desk:
+    """The service `drive` with everything around it."""
+
+    def __init__(self, here: Place) -> None:
+        self.here = here
+        self.told: list[tuple[str, str, str]] = []
+        self.faces = FacesService(here.catalogue, lambda: here.config, lambda: True)
+        self.service = DriveService(
+            accounts=here.accounts,
+            catalogue=here.catalogue,
+            pool=here.site.pool,
+            storage=here.site,
+            faces=self.faces,
+            config=lambda: here.config,
+            emit=self._emit,
+        )
+        handlers: dict[str, Any] = {}
+        self.jobs = JobRunner(here.catalogue, handlers)
+        self.events = Events(
+            catalogue=here.catalogue,
+            site=here.site,
+            accounts=here.accounts,
+            service=self.service,
+            jobs=self.jobs,
+            previews=Previews(here.catalogue, here.site.pool, here.config.daemon.state_dir / "previews"),
+            config=lambda: here.config,
+            emit=self._emit,
+        )
+        handlers.update(self.events.handlers)
+        self.handle = Handle()
+
+    def _emit(self, kind: str, service: str, subject: str, message: str, data: Any) -> None:
+        self.told.append((kind, subject, message))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.service.run, self.handle)
+            tasks.start_soon(self.jobs.run)
+            yield
+            tasks.cancel_scope.cancel()
+
+    async def becomes(self, event_id: str, test: Callable[[schema.Event], bool]) -> schema.Event:
+        with anyio.move_on_after(10):
+            while not test(await self.events.get(event_id)):
+                await anyio.sleep(0.02)
+        event = await self.events.get(event_id)
+        assert test(event), event
+        return event
+
+
+@pytest.fixture
+def desk(here: Place) -> Desk:
+    return Desk(here)
+
+
+async def test_an_event_from_its_making_to_its_end(desk: Desk, fake: FakeDrive) -> None:
+    folder = fake.add_folder("Wedding", fake.root)
+    photo = fake.add_file("a.jpg", folder, picture(1))
+    address = f"https://drive.google.com/drive/folders/{folder}?usp=sharing"
+    async with desk.running():
+        made = await desk.events.create(
+            schema.EventRequest(name="Anna & Ben 2026", drive_folder_id=address, publish=True)
+        )
+        again = await desk.events.create(schema.EventRequest(name="Anna & Ben 2026", drive_folder_id=folder))
+        assert (made.event_id, again.event_id) == ("anna-ben-2026", "anna-ben-2026-2")
+        assert (made.state, made.enabled, made.account) == ("disabled", False, ACCOUNT)
+        assert made.interval_minutes == 2 and isinstance(made.interval_minutes, int)
+        assert (await desk.events.enable(made.event_id, None)).interval_minutes == 2
+        event = await desk.becomes(made.event_id, lambda e: e.photos == 1 and e.state == "idle")
+        assert event.running and event.next_sync_at is not None and event.last_sync_at is not None
+        assert event.complete_as_of is not None
+        assert (await desk.events.enable(made.event_id, 0.5)).interval_minutes == 0.5
+        page = await desk.events.photos(made.event_id, 10, None)
+        assert [item.photo_name for item in page.items] == ["a.jpg"] and page.items[0].url
+        found = await verify(desk.here.site, progress=lambda done, total: None)
+        assert found.orphaned == []
+        small = await desk.events.preview(photo, 4, 4, "jpeg")
+        assert small.startswith(b"\xff\xd8") and await desk.events.preview(photo, 4, 4, "jpeg") == small
+        await desk.events.disable(made.event_id)
+        assert (await desk.events.get(made.event_id)).state == "disabled"
+        late = fake.add_file("b.jpg", folder, picture(2))
+        job = await desk.events.sync(made.event_id)
+        outcome = await desk.jobs.outcome(job.job_id)
+        assert (outcome.state, outcome.error) == ("done", None)
+        event = await desk.events.get(made.event_id)
+        assert (event.photos, event.state) == (2, "disabled")
+        stored = desk.here.config.storage.base_path / "events" / made.event_id / f"{late}.jpg"
+        assert stored.exists()
+        await desk.events.remove(made.event_id)
+        with anyio.fail_after(10):
+            while stored.exists():
+                await anyio.sleep(0.02)
+        with pytest.raises(NotFound):
+            await desk.events.get(made.event_id)
+    assert [item.event_id for item in (await desk.events.listed(10, None)).items] == ["anna-ben-2026-2"]
+
+
+async def test_what_is_no_folder_is_said(desk: Desk, fake: FakeDrive) -> None:
+    file = fake.add_file("a.jpg", fake.root, picture(1))
+    for wrong in (file, "1unknown", "not an id!"):
+        with pytest.raises(Invalid):
+            await desk.events.create(schema.EventRequest(name="x", drive_folder_id=wrong))
+
+
+async def test_an_event_without_a_sign_in_waits_for_one(desk: Desk, fake: FakeDrive) -> None:
+    folder = fake.add_folder("Wedding", fake.root)
+    fake.add_file("a.jpg", folder, picture(1))
+    desk.here.accounts.signed_in = []
+    async with desk.running():
+        made = await desk.events.create(schema.EventRequest(name="Wedding", drive_folder_id=folder))
+        await desk.events.enable(made.event_id, None)
+        await desk.becomes(made.event_id, lambda e: e.state == "needs_auth")
+        assert desk.handle.state[0] == "needs_auth"
+        desk.here.accounts.signed_in = [ACCOUNT]
+        desk.service.signed_in(ACCOUNT)
+        await desk.becomes(made.event_id, lambda e: e.photos == 1 and e.state == "idle")
+        assert desk.handle.state[0] == "running"
+
+
+@pytest.mark.parametrize(
+    ("operation", "code", "reason", "state"),
+    [
+        ("changes.list", 403, "dailyLimitExceeded", "quota"),
+        ("media", 403, "dailyLimitExceeded", "quota"),
+        ("changes.list", 401, "authError", "needs_auth"),
+        ("media", 403, "accessNotConfigured", "needs_auth"),
+        ("changes.list", 503, "backendError", "backing_off"),
+    ],
+)
+async def test_an_account_that_cannot_go_on_is_left_alone_and_then_goes_on(
+    desk: Desk, fake: FakeDrive, operation: str, code: int, reason: str, state: str
+) -> None:
+    folder = fake.add_folder("Wedding", fake.root)
+    async with desk.running():
+        made = await desk.events.create(schema.EventRequest(name="Wedding", drive_folder_id=folder))
+        await desk.events.enable(made.event_id, None)
+        await desk.becomes(made.event_id, lambda e: e.state == "idle")
+        fake.add_file("a.jpg", folder, picture(1))
+        fake.fail(operation, *[error(code, reason)] * (2 if code == 503 else 1))
+        desk.service.look(ACCOUNT)
+        event = await desk.becomes(made.event_id, lambda e: e.state == state)
+        assert event.photos == 0 and event.last_error
+        calls = fake.calls.total()
+        await anyio.sleep(0.3)
+        assert fake.calls.total() == calls
+        assert [kind for kind, _, _ in desk.told].count("account") == 1
+        desk.here.accounts.clock.now += 86_400  # the client remembers the quota, too
+        desk.service.signed_in(ACCOUNT)
+        event = await desk.becomes(made.event_id, lambda e: e.photos == 1 and e.state == "idle")
+        assert event.failed == []
+
+
+async def test_faces_that_were_not_looked_for_are_looked_for_later(
+    desk: Desk, fake: FakeDrive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def find_faces(path: str, root: str | None = None, **settings: Any) -> FacesFound:
+        return FacesFound("", 8, 8, (Face((1, 2, 3, 4), encoding(0)),))
+
+    async def find_faces_in(data: bytes, **settings: Any) -> FacesFound:
+        faces = {b"none": 0, b"one": 1, b"two": 2}[data]
+        return FacesFound("", 8, 8, tuple(Face((0, 1, 1, 0), encoding(n)) for n in range(faces)))
+
+    monkeypatch.setattr(desk.here.site.pool, "find_faces", find_faces)
+    monkeypatch.setattr(desk.here.site.pool, "find_faces_in", find_faces_in)
+    folder = fake.add_folder("Wedding", fake.root)
+    photo = fake.add_file("a.jpg", folder, picture(1))
+    async with desk.running():
+        made = await desk.events.create(schema.EventRequest(name="Wedding", drive_folder_id=folder))
+        await desk.events.enable(made.event_id, None)
+        await desk.becomes(made.event_id, lambda e: e.photos == 1 and e.faces == 0)
+        desk.here.config = replace(desk.here.config, faces=FacesConfig())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(desk.faces.run, Handle())
+            await desk.becomes(made.event_id, lambda e: e.faces == 1 and e.state == "idle")
+            tasks.cancel_scope.cancel()
+        found = await desk.events.search_faces(made.event_id, b"two", None, 50)
+        assert found.faces_in_query == 2
+        assert [(i.photo_id, i.photo_name, i.distance, i.box) for i in found.items] == [
+            (photo, "a.jpg", 0.0, (1, 2, 3, 4))
+        ]
+        with pytest.raises(Invalid, match="no face"):
+            await desk.events.search_faces(made.event_id, b"none", None, 50)
+        with pytest.raises(Invalid, match="2 faces"):
+            await desk.events.forget_faces(made.event_id, b"two", None, None)
+        assert (await desk.events.forget_faces(made.event_id, b"one", None, None)).forgotten == 1
+        assert (await desk.events.search_faces(made.event_id, b"one", None, 50)).items == []
