@@ -6,20 +6,24 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import msgspec
 
 from syncd import __version__
 from syncd.activity import Activity
+from syncd.api_events import EventsNow, events_now, photo_queue
 from syncd.catalogue import browse, guards
 from syncd.catalogue import jobs as job_queries
+from syncd.catalogue.event_photos import EVENT_PHOTO
 from syncd.catalogue.jobs import JobRow
 from syncd.config import Config
 from syncd.control import schema
-from syncd.control.api import Invalid, NotFound
+from syncd.control.api import AccountsApi, Invalid, NotFound
 from syncd.errors import Refused
 from syncd.flows.batches_service import BatchesService
+from syncd.flows.events_api import Events
+from syncd.flows.events_service import DriveService
 from syncd.flows.jobs import JobRunner
 from syncd.flows.previews import Previews
 from syncd.flows.report import SyncOptions, SyncRun
@@ -32,6 +36,17 @@ Shape = TypeVar("Shape", bound=schema.Reply)
 
 _LOOK_AT_COUNTS_S = 0.5
 """While there is work, counts of the catalogue are this old at the most, however often they are asked for."""
+
+
+class _Counted(NamedTuple):
+    """What the catalogue held at `at_s` (time.monotonic)."""
+
+    at_s: float
+    counts: browse.CountsRow
+    jobs: dict[str, dict[str, int]]
+    guards: int
+    conflicts: list[str]
+    events: EventsNow
 
 
 class DaemonApi:
@@ -49,6 +64,9 @@ class DaemonApi:
         batches: BatchesService,
         jobs: JobRunner,
         previews: Previews,
+        drive: DriveService,
+        events: Events,
+        accounts: AccountsApi,
         metrics: Metrics,
         reload: Callable[[], Awaitable[schema.ReloadReply]],
     ) -> None:
@@ -58,12 +76,15 @@ class DaemonApi:
         self._batches = batches
         self._jobs = jobs
         self._previews = previews
+        self._drive = drive
+        self.events = events
+        self.accounts = accounts
         self._metrics = metrics
         self._reload = reload
         self._catalogue = site.site.catalogue
         self._started = time.monotonic()
         self._counted_at = (False, -1)
-        self._counted: tuple[float, browse.CountsRow, dict[str, dict[str, int]], int, list[str]] | None = None
+        self._counted: _Counted | None = None
 
     # --- state --------------------------------------------------------------------------------------
 
@@ -72,10 +93,11 @@ class DaemonApi:
 
     async def status(self) -> schema.Status:
         config = self._config()
-        counts, job_counts, guard_count, conflicts = await self._counts()
+        found = await self._counts()
+        counts, job_counts, events = found.counts, found.jobs, found.events
         waiting, running = self._service.site.pool.queue
         photos_failed = job_counts.get(job_queries.PHOTO, {}).get("failed", 0)
-        states = [job_counts.get(kind, {}) for kind in job_counts if kind != job_queries.PHOTO]
+        states = [of for kind, of in job_counts.items() if kind not in (job_queries.PHOTO, EVENT_PHOTO)]
 
         def jobs_in(*names: str) -> int:
             return sum(state.get(name, 0) for state in states for name in names)
@@ -86,9 +108,11 @@ class DaemonApi:
             "jobs": schema.QueueStatus(
                 waiting=jobs_in("queued", "waiting"), running=jobs_in("running"), failed=jobs_in("failed")
             ),
+            "drive": photo_queue(job_counts.get(EVENT_PHOTO, {})),
         }
-        idle = self._service.is_idle and not any(
-            queue.waiting or queue.running for name, queue in queues.items() if name != "site"
+        is_at_rest = self._service.is_idle and events.is_idle
+        idle = is_at_rest and not any(
+            queues[name].waiting or queues[name].running for name in ("photos", "jobs")
         )
         return schema.Status(
             version=__version__,
@@ -101,13 +125,16 @@ class DaemonApi:
                 scenes=counts.scenes,
                 versions=counts.versions,
                 live=counts.live,
+                events=events.events,
+                event_photos=events.photos,
+                faces=events.faces,
             ),
-            sources=[self._batches.source()],
+            sources=[self._batches.source(), *events.sources],
             blocked=self._blocked(),
             watcher=self._batches.watcher(),
             idle=idle,
-            guards=guard_count,
-            conflicts=conflicts,
+            guards=found.guards,
+            conflicts=found.conflicts,
             throughput=schema.Throughput(
                 uploaded=self._service.totals["uploaded"],
                 uploaded_bytes=self._service.totals["uploaded_bytes"],
@@ -118,19 +145,23 @@ class DaemonApi:
             last_activity_id=self._activity.last_id,
         )
 
-    async def _counts(self) -> tuple[browse.CountsRow, dict[str, dict[str, int]], int, list[str]]:
+    async def _counts(self) -> _Counted:
         now = time.monotonic()
         # Once there is nothing to do, the counts are those of what was just done.
         seen = (self._service.is_idle, self._activity.last_id)
         is_stale = seen[0] and seen != self._counted_at
-        if self._counted is None or is_stale or now - self._counted[0] > _LOOK_AT_COUNTS_S:
+        if self._counted is None or is_stale or now - self._counted.at_s > _LOOK_AT_COUNTS_S:
             self._counted_at = seen
             async with self._catalogue.reader() as db:
-                counts = await browse.counts(db)
-                job_counts = await job_queries.queue_counts(db)
-                open_guards = len(await guards.listed(db))
-            self._counted = (now, counts, job_counts, open_guards, await self._service.site.conflicts())
-        return self._counted[1:]
+                self._counted = _Counted(
+                    now,
+                    await browse.counts(db),
+                    await job_queries.queue_counts(db),
+                    len(await guards.listed(db)),
+                    await self._service.site.conflicts(),
+                    await events_now(db, self._drive),
+                )
+        return self._counted
 
     def _blocked(self) -> list[schema.Blocked]:
         return [
@@ -213,6 +244,7 @@ class DaemonApi:
             self._service.look_again(row.subject)
         elif not await self._jobs.retry(job_id):
             raise Refused(f"job {job_id} is {row.state} already")
+        self._drive.wake()
         return await self.job(job_id)
 
     async def retry_failed_jobs(self) -> int:
@@ -223,6 +255,7 @@ class DaemonApi:
                 self._service.look_again(row.subject)
             else:
                 await self._jobs.retry(row.id)
+        self._drive.wake()
         return len(rows)
 
     async def cancel_job(self, job_id: str) -> schema.Job:
@@ -388,6 +421,8 @@ class DaemonApi:
         if row is None:
             raise NotFound(f"there is no open guard {guard_id!r}", hint="`syncctl guards` shows them")
         self._activity.emit("approved", "site", guard_id, f"approved {guard_id}: {row.reason}")
+        if (accepted := await self.events.approved(row.kind)) is not None:
+            return schema.GuardApproved(id=guard_id, job_id=accepted.job_id, count=len(row.actions))
         kind, payload = ("sync", {}) if row.kind == "removals" else ("verify", {"repair": True})
         job = await self._jobs.submit(kind, f"approved {guard_id}", payload)
         return schema.GuardApproved(id=guard_id, job_id=job.id, count=len(row.actions))

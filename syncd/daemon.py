@@ -13,6 +13,7 @@ import anyio
 from syncd import __version__
 from syncd.activity import Activity, Entry
 from syncd.api import DaemonApi
+from syncd.api_accounts import AccountsAnswers, DriveAccess
 from syncd.catalogue import activity as activity_queries
 from syncd.catalogue import log
 from syncd.catalogue.activity import ActivityRow
@@ -25,6 +26,8 @@ from syncd.control.server import ControlServer
 from syncd.control.socket_path import default_socket_path
 from syncd.errors import ExitCode, Fatal, SyncdError
 from syncd.flows.batches_service import BatchesService
+from syncd.flows.events_api import Events
+from syncd.flows.events_service import DriveService, FacesService
 from syncd.flows.jobs import JobRunner, Outcome, Progress
 from syncd.flows.previews import Previews
 from syncd.flows.pull import pull
@@ -37,6 +40,7 @@ from syncd.lock import acquire_lock
 from syncd.log import configure_logging, get_logger, register_secret
 from syncd.metrics import Metrics
 from syncd.notify import Notifier
+from syncd.remotes.tokens import TokenStore
 from syncd.signals import heed_signals
 from syncd.state_dir import empty_staging, prepare_state_dir
 from syncd.supervisor import Service, Supervisor, leaves
@@ -98,7 +102,8 @@ class Daemon:
         self._site = site
         service = SiteService(site)
         self._service = service
-        jobs = JobRunner(catalogue, _handlers(service))
+        handlers = _handlers(service)
+        jobs = JobRunner(catalogue, handlers)
         service.jobs = jobs
         batches = BatchesService(lambda: self.config, catalogue, service.nudge)
 
@@ -107,6 +112,32 @@ class Daemon:
             activity.emit("service", name, name, words, {"state": state, "reason": reason})
             (_log.warning if reason else _log.info)("service", service=name, state=state, reason=reason)
 
+        store = await TokenStore.open(state_dir)
+        self._access = access = await stack.enter_async_context(DriveAccess(lambda: self.config, store))
+        faces = FacesService(catalogue, lambda: self.config)
+        drive = DriveService(
+            accounts=access,
+            catalogue=catalogue,
+            pool=pool,
+            storage=site,
+            faces=faces,
+            config=lambda: self.config,
+            emit=activity.emit,
+        )
+        self._drive = drive
+        previews = Previews(catalogue, pool, state_dir / "previews")
+        events = Events(
+            catalogue=catalogue,
+            site=site,
+            accounts=access,
+            service=drive,
+            jobs=jobs,
+            previews=previews,
+            config=lambda: self.config,
+            emit=activity.emit,
+        )
+        handlers.update(events.handlers)
+        accounts = await stack.enter_async_context(AccountsAnswers(store, access, drive.signed_in))
         site.listing_took = batches.listing_took
         api = DaemonApi(
             config=lambda: self.config,
@@ -114,13 +145,16 @@ class Daemon:
             site=service,
             batches=batches,
             jobs=jobs,
-            previews=Previews(catalogue, pool, state_dir / "previews"),
+            previews=previews,
+            drive=drive,
+            events=events,
+            accounts=accounts,
             metrics=Metrics(),
             reload=self.reload,
         )
         control = ControlServer(api, default_socket_path(config), config.daemon.socket_group)
         control.open()
-        services: list[Service] = [batches, service, control]
+        services: list[Service] = [batches, service, drive, faces, control]
         supervisor = Supervisor(services, on_change, stop_timeout_s=_STOP_S, on_stuck=_give_up)
         self._supervisor = api.supervisor = supervisor
         await self._supervise(supervisor, activity)
@@ -181,8 +215,12 @@ class Daemon:
         configure_logging(self.config.daemon.log_level)
         if any(name.startswith("batches.") for name in applied):
             self._supervisor.restart("batches")
+        if any(name.startswith("drive.") for name in applied):
+            await self._access.renew()
+            self._supervisor.restart("drive")
         if applied:
             self._service.hint(None)
+            self._drive.look()
         self._supervisor.retry()
         return schema.ReloadReply(applied=applied, needs_restart=waiting, warnings=list(fresh.warnings))
 

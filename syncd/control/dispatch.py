@@ -226,6 +226,8 @@ def _encode(result: object, route: Route, call: Call) -> web.Response:
     status = next((status for status, kind in route.replies.items() if isinstance(result, kind)), None)
     if status is None:
         raise TypeError(f"{route.method} {route.path} has no reply of type {type(result).__name__}")
+    if result is None:
+        return web.Response(status=status, headers=COMMON_HEADERS)
     media_type = route.media_type(call) if route.media_type else route.media_types[0]
     body = result if isinstance(result, bytes) else msgspec.json.encode(result)
     return web.Response(status=status, body=body, headers={**COMMON_HEADERS, "Content-Type": media_type})
@@ -239,7 +241,8 @@ async def _read_body(request: web.BaseRequest, route: Route) -> Any:
     if encoding := request.headers.get("Content-Encoding"):
         raise WrongType(f"Content-Encoding {encoding[:40]!r} is not taken here", hint="send it plain")
     if is_picture and not (declared.startswith("image/") or declared in _RAW_TYPES):
-        raise WrongType(f"expected the bytes of an image, got {declared[:80]}", hint=_PICTURE_HINT)
+        hint = _PICTURE_HINT + (_OR_JSON_HINT if route.body else "")
+        raise WrongType(f"expected the bytes of an image, got {declared[:80]}", hint=hint)
     if route.body and not is_picture and not is_json and declared not in ("", FORM_TYPE):
         raise WrongType(f"expected application/json, got {declared[:80]}", hint=_JSON_HINT)
     content = await _read_all(request, PICTURE_LIMIT_BYTES if is_picture else BODY_LIMIT_BYTES)
@@ -257,7 +260,8 @@ async def _read_body(request: web.BaseRequest, route: Route) -> Any:
 
 _RAW_TYPES = ("", "application/octet-stream", FORM_TYPE)
 _JSON_HINT = "send JSON with the header Content-Type: application/json"
-_PICTURE_HINT = "send Content-Type: application/octet-stream, or application/json with a scene_id"
+_PICTURE_HINT = "send Content-Type: application/octet-stream"
+_OR_JSON_HINT = ", or application/json with a scene_id"
 
 
 async def _read_all(request: web.BaseRequest, limit_bytes: int) -> bytes:

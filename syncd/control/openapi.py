@@ -13,14 +13,15 @@ from syncd.control import schema
 from syncd.control.route import Param, Route
 
 _REFERENCE = "#/components/schemas/{name}"
-_TYPES: dict[type, str] = {int: "integer", str: "string", bool: "boolean"}
+_NO_BODY = type(None)
+_TYPES: dict[type, str] = {int: "integer", float: "number", str: "string", bool: "boolean"}
 
 
 def document(routes: Sequence[Route]) -> bytes:
     """The document of `routes`, as JSON."""
     types: list[Any] = [schema.Problem]
     for route in routes:
-        types += [kind for kind in route.replies.values() if kind is not bytes]
+        types += [kind for kind in route.replies.values() if kind not in (bytes, _NO_BODY)]
         types += [route.body] if route.body else []
     _, components = msgspec.json.schema_components(types, ref_template=_REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
@@ -88,7 +89,7 @@ def _path_parameters(route: Route) -> Iterator[dict[str, Any]]:
 
 def _parameter(param: Param) -> dict[str, Any]:
     described: dict[str, Any] = {"type": _TYPES[param.type]}
-    if param.type is int:
+    if param.type in (int, float):
         described |= {"minimum": param.minimum, "maximum": param.maximum}
     if param.choices:
         described["enum"] = list(param.choices)
@@ -130,15 +131,16 @@ def _has_required_field(route: Route) -> bool:
 
 def _replies(route: Route) -> dict[str, Any]:
     return {
-        str(status): {
-            "description": HTTPStatus(status).phrase,
-            "content": {
-                media_type: {"schema": {} if kind is bytes else _reference(kind)}
-                for media_type in route.media_types
-            },
-        }
+        str(status): {"description": HTTPStatus(status).phrase, **_content(route, kind)}
         for status, kind in route.replies.items()
     }
+
+
+def _content(route: Route, kind: Any) -> dict[str, Any]:
+    if kind is _NO_BODY:
+        return {}
+    described = {} if kind is bytes else _reference(kind)
+    return {"content": {media_type: {"schema": described} for media_type in route.media_types}}
 
 
 def _problems(route: Route) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -31,10 +32,10 @@ class WrongMethod(Invalid):
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One parameter of the query. `minimum` and `maximum` bound integers."""
+    """One parameter of the query. `minimum` and `maximum` bound numbers."""
 
     name: str
-    type: type[int] | type[str] | type[bool]
+    type: type[int] | type[float] | type[str] | type[bool]
     description: str
     default: int | str | bool | None = None
     minimum: int = 0
@@ -42,7 +43,7 @@ class Param:
     choices: tuple[str, ...] = ()
     required: bool = False
 
-    def read(self, text: str) -> int | str | bool:
+    def read(self, text: str) -> float | str | bool:
         """The value that `text` stands for; Invalid says what was expected."""
         if self.type is bool:
             if (flag := _BOOLEANS.get(text.lower())) is None:
@@ -52,11 +53,27 @@ class Param:
             if self.choices and text not in self.choices:
                 raise Invalid(f"{self.name}: expected one of {', '.join(self.choices)}, got {text!r}")
             return text
-        if not (text.isascii() and text.removeprefix("-").isdecimal()) or len(text) > 20:
-            raise Invalid(f"{self.name}: expected a whole number, got {text[:40]!r}")
-        if not self.minimum <= (number := int(text)) <= self.maximum:
+        number = _fraction(text) if self.type is float else _whole(text)
+        if number is None:
+            kind = "a number" if self.type is float else "a whole number"
+            raise Invalid(f"{self.name}: expected {kind}, got {text[:40]!r}")
+        if not self.minimum <= number <= self.maximum:
             raise Invalid(f"{self.name}: expected {self.minimum} to {self.maximum}, got {number}")
         return number
+
+
+def _whole(text: str) -> int | None:
+    is_number = text.isascii() and text.removeprefix("-").isdecimal() and len(text) <= 20
+    return int(text) if is_number else None
+
+
+def _fraction(text: str) -> float | None:
+    """Python takes `1_0` and `nan` as well."""
+    try:
+        number = float(text) if text.isascii() and "_" not in text else math.nan
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 class Call(NamedTuple):
@@ -74,8 +91,9 @@ Handler: TypeAlias = Callable[[Api, Call], Awaitable[object]]
 @dataclass(frozen=True, slots=True)
 class Route:
     """`replies` maps each status to the type of its body; the type of what the handler returns chooses the
-    status. `bytes` are sent as they are, with the type that `media_type` gives for the call. `body` is
-    the JSON that the request must hold; `picture` takes the bytes of an image instead of it.
+    status, and `None` is an answer without a body. `bytes` are sent as they are, with the type that
+    `media_type` gives for the call. `body` is the JSON that the request must hold; `picture` takes the bytes
+    of an image instead of it.
     `long` work has no time limit and ends when the client goes; `stream` is Server-Sent Events.
     """
 
@@ -176,3 +194,7 @@ def nearest_hint(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
     if near := difflib.get_close_matches(name, names, 1):
         return f"did you mean {near[0]!r}?"
     return f"known here: {', '.join(names)}" if names else "none is taken here"
+
+
+LIMIT = Param("limit", int, "The most items to answer with", default=100, minimum=1, maximum=1000)
+CURSOR = Param("cursor", str, "`next_cursor` of the page before")

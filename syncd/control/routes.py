@@ -6,11 +6,10 @@ import msgspec
 
 from syncd.control import schema
 from syncd.control.api import Api, Invalid
-from syncd.control.route import Call, Param, Route
+from syncd.control.route import CURSOR, LIMIT, Call, Param, Route
+from syncd.control.routes_events import AUTH_ROUTES, EVENT_ROUTES
 from syncd.errors import Transient
 
-LIMIT = Param("limit", int, "The most items to answer with", default=100, minimum=1, maximum=1000)
-CURSOR = Param("cursor", str, "`next_cursor` of the page before")
 SINCE = Param("since", int, "The id of the last item already seen", default=0)
 JOB_STATES = ("queued", "running", "waiting", "done", "partial", "failed", "refused", "cancelled")
 _PICTURE_TYPES = {"jpeg": "image/jpeg", "rgb": "application/octet-stream"}
@@ -45,6 +44,15 @@ async def _similar(api: Api, call: Call) -> schema.SimilarPage:
     if not call.body:
         raise Invalid("there is no picture", hint='send the bytes of an image, or JSON {"scene_id": …}')
     return await api.similar(call.body, None, *query)
+
+
+async def _preview(api: Api, call: Call) -> bytes:
+    version_id, event_photo, *wanted = call.query.values()
+    if (version_id is None) == (event_photo is None):
+        raise Invalid("name either version_id or event_photo")
+    if event_photo is not None:
+        return await api.events.preview(event_photo, *wanted)
+    return await api.preview(version_id, *wanted)
 
 
 async def _stream(api: Api, call: Call) -> object:
@@ -156,10 +164,11 @@ SITE_ROUTES = (
     ),
     Route(
         "GET", "/api/preview",
-        lambda api, call: api.preview(*call.query.values()), {200: bytes}, "A small upright picture",
+        _preview, {200: bytes}, "A small upright picture",
         "`rgb` is two big-endian 16-bit numbers, width and height, and then width * height * 3 bytes.",
         params=(
-            Param("version_id", int, "The version to show, see /api/scenes", required=True),
+            Param("version_id", int, "The version to show, see /api/scenes"),
+            Param("event_photo", str, "Or the photo of an event, see /api/event/{id}/photos"),
             Param("width", int, "The most pixels across", default=400, minimum=1, maximum=4096),
             Param("height", int, "The most pixels down", default=400, minimum=1, maximum=4096),
             Param("format", str, "What to answer with", default="jpeg", choices=("jpeg", "rgb")),
@@ -188,4 +197,4 @@ SITE_ROUTES = (
     ),
 )  # fmt: skip
 
-ROUTES = (*DAEMON_ROUTES, *SITE_ROUTES)
+ROUTES = (*DAEMON_ROUTES, *SITE_ROUTES, *EVENT_ROUTES, *AUTH_ROUTES)

@@ -4,25 +4,34 @@ document, and is what the client, syncctl and the dashboard hold. Times are RFC 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-
-class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of replies: unknown fields are ignored, so that an older client reads a newer daemon."""
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of request bodies: an unknown field is a 422."""
-
-
-def _refuse_nul(texts: Iterable[str]) -> None:
-    """No name holds a NUL, and the system's calls fail on one."""
-    if any("\0" in text for text in texts):
-        raise ValueError("expected text without NUL characters")
+from syncd.control.schema_base import Reply as Reply
+from syncd.control.schema_base import Request as Request
+from syncd.control.schema_base import refuse_nul
+from syncd.control.schema_events import Account as Account
+from syncd.control.schema_events import AccountPage as AccountPage
+from syncd.control.schema_events import AutoSyncDisabled as AutoSyncDisabled
+from syncd.control.schema_events import AutoSyncEnabled as AutoSyncEnabled
+from syncd.control.schema_events import AutoSyncRequest as AutoSyncRequest
+from syncd.control.schema_events import AutoSyncStatus as AutoSyncStatus
+from syncd.control.schema_events import Event as Event
+from syncd.control.schema_events import EventPage as EventPage
+from syncd.control.schema_events import EventPhoto as EventPhoto
+from syncd.control.schema_events import EventPhotoPage as EventPhotoPage
+from syncd.control.schema_events import EventRequest as EventRequest
+from syncd.control.schema_events import EventState as EventState
+from syncd.control.schema_events import FacesForgotten as FacesForgotten
+from syncd.control.schema_events import FacesPage as FacesPage
+from syncd.control.schema_events import FoundFace as FoundFace
+from syncd.control.schema_events import PhotoReason as PhotoReason
+from syncd.control.schema_events import SignedIn as SignedIn
+from syncd.control.schema_events import SignInAnswer as SignInAnswer
+from syncd.control.schema_events import SignInFlow as SignInFlow
+from syncd.control.schema_events import SignInStarted as SignInStarted
 
 
 class Problem(Reply, frozen=True, kw_only=True):
@@ -146,7 +155,7 @@ class SyncRequest(Request, frozen=True, kw_only=True):
     images_only: bool = False
 
     def __post_init__(self) -> None:
-        _refuse_nul(self.batch_filter)
+        refuse_nul(self.batch_filter)
         if self.db_only and self.images_only:
             raise ValueError("db_only and images_only exclude each other")
 
@@ -260,7 +269,7 @@ class PullRequest(Request, frozen=True, kw_only=True):
     to: Annotated[str, Meta(min_length=1)]
 
     def __post_init__(self) -> None:
-        _refuse_nul([*(self.scene_ids or ()), self.batch or "", self.to])
+        refuse_nul([*(self.scene_ids or ()), self.batch or "", self.to])
         if (self.scene_ids is None) == (self.batch is None):
             raise ValueError("expected either scene_ids or batch")
         if not self.to.startswith("/"):

@@ -11,6 +11,7 @@ import msgspec
 from syncd.control import schema
 from syncd.control.api import Invalid, NotFound
 from syncd.errors import AuthRejected, Fatal, Refused, Transient
+from tests.control.memory_events import MemoryAccounts, MemoryEvents
 
 AT = "2026-11-21T12:00:00Z"
 ODD_NAME = "Été ~2 100% a+b?#&;ø日本\n'\"\\"
@@ -43,6 +44,8 @@ def scene(batch: str, base: str, live: bool) -> schema.Scene:
 class MemoryApi:
     def __init__(self) -> None:
         self.is_ready = True
+        self.events = MemoryEvents()
+        self.accounts = MemoryAccounts()
         self.items = [item(number) for number in range(1, 6)]
         self.grown = anyio.Event()
         self.followers = 0

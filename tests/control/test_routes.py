@@ -17,6 +17,7 @@ from syncd.control.client import ApiError, ControlClient
 from syncd.control.openapi import document
 from syncd.control.routes import ROUTES
 from tests.control.memory_api import ODD_NAME, MemoryApi
+from tests.control.memory_events import EVENT_CALLS
 
 DOCUMENT = json.loads(document(ROUTES))
 JSON = {"Content-Type": "application/json"}
@@ -150,7 +151,8 @@ async def test_call(ask: Any, method: str, target: str, body: Any, status: int) 
 
 
 def test_every_route_is_called() -> None:
-    called = {(method, route_of(method, target)) for method, target, _, status in CALLS if status < 300}
+    calls = [*CALLS, *EVENT_CALLS]
+    called = {(method, route_of(method, target)) for method, target, _, status in calls if status < 300}
     streams = {(route.method, route.path) for route in ROUTES if route.stream}
     assert called | streams == {(route.method, route.path) for route in ROUTES}
 
