@@ -148,7 +148,7 @@ async def enable(db: aiosqlite.Connection, event_id: str, interval_minutes: floa
     return await _changed(
         db,
         "UPDATE events SET sync_interval_minutes = coalesce(?, sync_interval_minutes),"
-        " listing_due = iif(auto_sync_enabled = 1, listing_due, 1), auto_sync_enabled = 1"
+        " listing_due = iif(auto_sync_enabled = 1 AND blocked IS NULL, listing_due, 1), auto_sync_enabled = 1"
         " WHERE event_id = ?",
         (interval_minutes, event_id),
     )
@@ -159,10 +159,15 @@ async def disable(db: aiosqlite.Connection, event_id: str) -> bool:
     changed = await _changed(
         db, "UPDATE events SET auto_sync_enabled = 0, listing_due = 0 WHERE event_id = ?", (event_id,)
     )
+    idle = (
+        f"kind = '{EVENT_PHOTO}' AND item IN (SELECT photo_id FROM event_wanted WHERE event_id = ?)"
+        " AND NOT EXISTS (SELECT 1 FROM event_wanted w JOIN events USING (event_id)"
+        f" WHERE w.photo_id = jobs.item AND {ACTIVE})"
+    )
+    await db.execute(f"DELETE FROM jobs WHERE {idle} AND state <> 'running' AND error IS NULL", (event_id,))
     await db.execute(
-        f"DELETE FROM jobs WHERE kind = '{EVENT_PHOTO}' AND state <> 'running' AND error IS NULL"
-        " AND item IN (SELECT photo_id FROM event_wanted WHERE event_id = ?) AND NOT EXISTS (SELECT 1"
-        f" FROM event_wanted w JOIN events USING (event_id) WHERE w.photo_id = jobs.item AND {ACTIVE})",
+        "UPDATE jobs SET state = 'failed', next_attempt_at = NULL"
+        f" WHERE {idle} AND state IN ('queued', 'waiting')",
         (event_id,),
     )
     await drop_idle_feeds(db)
@@ -349,16 +354,16 @@ def _boxes(text: str) -> tuple[tuple[int, int, int, int], ...]:
 
 async def photo_facts(
     db: aiosqlite.Connection, event_id: str, photo_ids: list[str], storage_id: str
-) -> dict[str, tuple[str, str | None]]:
-    """(photo_name, key in storage) of present photos, by id."""
+) -> dict[str, tuple[str, str | None, int | None, int | None]]:
+    """(photo_name, key in storage, width, height) of present photos, by id."""
     rows = await db.execute_fetchall(
         "SELECT p.photo_id, p.photo_name, (SELECT o.key FROM event_objects o WHERE o.event_id = p.event_id"
-        " AND o.photo_id = p.photo_id AND o.storage_id = ? AND o.wanted = 1 AND o.confirmed_at IS NOT NULL)"
-        " FROM synced_photos p WHERE p.event_id = ? AND p.removed_at IS NULL"
+        " AND o.photo_id = p.photo_id AND o.storage_id = ? AND o.wanted = 1 AND o.confirmed_at IS NOT NULL),"
+        " p.width, p.height FROM synced_photos p WHERE p.event_id = ? AND p.removed_at IS NULL"
         " AND p.photo_id IN (SELECT value FROM json_each(?))",
         (storage_id, event_id, json.dumps(photo_ids)),
     )
-    return {row[0]: (row[1], row[2]) for row in rows}
+    return {row[0]: (row[1], row[2], row[3], row[4]) for row in rows}
 
 
 async def member_ids(db: aiosqlite.Connection, event_id: str) -> set[str]:

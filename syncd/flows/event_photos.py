@@ -6,12 +6,14 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
 
 import anyio
 
+from syncd.catalogue import event_objects
 from syncd.catalogue import event_photos as queries
 from syncd.catalogue.database import Catalogue
 from syncd.catalogue.event_photos import Need, PhotoJob, PhotoRecord
@@ -217,7 +219,9 @@ class PhotoWork:
         key = f"{prefix}events/{need.event_id}/{photo_id}.{extension}"
         async with self._turns.hold({key}):
             expected = await self._catalogue.write(
-                lambda db: queries.expect_object(db, storage_id, key, need.event_id, photo_id, need.content)
+                lambda db: event_objects.expect_object(
+                    db, storage_id, key, need.event_id, photo_id, need.content
+                )
             )
             if not expected:
                 return
@@ -238,21 +242,24 @@ class PhotoWork:
                 wait_s = getattr(error, "retry_after_s", None)
                 raise _StorageTrouble(f"storage: {error}", retry_after_s=wait_s) from error
             await self._catalogue.write(
-                lambda db: queries.confirm_object(db, storage_id, key, sha256, stored.size_bytes, stored.etag)
+                lambda db: event_objects.confirm_object(
+                    db, storage_id, key, sha256, stored.size_bytes, stored.etag
+                )
             )
 
     async def withdraw(self) -> int:
         """Takes objects of photos that left out of storage; returns how many. Raises what sinks raise."""
         storage_id = self._storage.storage_id
         async with self._catalogue.reader() as db:
-            keys = await queries.unwanted_objects(db, storage_id)
+            keys = await event_objects.unwanted_objects(db, storage_id)
         for key in keys:
             async with self._turns.hold({key}):
                 async with self._catalogue.reader() as db:
-                    if not await queries.is_unwanted(db, storage_id, key):
+                    if not await event_objects.is_unwanted(db, storage_id, key):
                         continue
                 await (await self._storage.sink()).delete(key)
-                await self._catalogue.write(lambda db, key=key: queries.object_gone(db, storage_id, key))  # type: ignore[misc]
+                gone = partial(event_objects.object_gone, storage_id=storage_id, key=key)
+                await self._catalogue.write(gone)
         return len(keys)
 
 

@@ -81,6 +81,8 @@ class Follower:
         self._turn = anyio.Lock()
         self.listing: set[str] = set()
         """Events whose folders are being listed."""
+        self.last_success_at: str | None = None
+        """When the account's feeds and folders were last read to their ends."""
 
     async def poll(self) -> None:
         """Reads the feeds of the account's events to their ends and lists what has to be listed. Raises what
@@ -105,6 +107,7 @@ class Follower:
                     lambda db, drive_id=drive_id: events.note_read(db, self.account, drive_id, began)  # type: ignore[misc]
                 )
             await self._catalogue.write(events.note_complete)
+            self.last_success_at = now()
 
     # --- the feed -----------------------------------------------------------------------------------
 

@@ -195,6 +195,8 @@ class Events:
                 distance=row.distance,
                 box=row.box,
                 url=self._url(row.key),
+                width=row.width,
+                height=row.height,
             )
             for row in found
         ]
@@ -307,7 +309,8 @@ class Events:
             {"photo_id": f.photo_id, "photo_name": f.photo_name, "reason": f.reason} for f in shape.failed
         ]
         result = {"event_id": event_id, "photos": shape.photos, "faces": shape.faces, "failed": failed}
-        state = "failed" if shape.state == "blocked" else "partial" if failed else "done"
+        stopped = event.blocked is not None or shape.state == "blocked"
+        state = "failed" if stopped else "partial" if failed else "done"
         return Outcome(state, result, shape.last_error)
 
     async def approved(self, guard_kind: str) -> schema.JobAccepted | None:

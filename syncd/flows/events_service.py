@@ -16,6 +16,7 @@ from syncd.catalogue.database import Catalogue
 from syncd.catalogue.event_photos import PhotoJob
 from syncd.catalogue.events import EventRow
 from syncd.config import Config
+from syncd.control import schema
 from syncd.errors import AuthRejected, Refused, SyncdError, Transient
 from syncd.flows.event_photos import PhotoWork, Pool, Storage
 from syncd.flows.events import Accounts, Follower, find_account
@@ -31,7 +32,7 @@ _PHOTOS_AT_ONCE = 6
 _LOOK_S = 2.0
 _TELL_S = 2.0
 _FIND_S = 60.0
-_LONGEST_WAIT_S = 30.0
+_LONGEST_WAIT_S = 5.0
 NOBODY = "nobody is signed in to Google Drive"
 NOBODY_HINT = "syncctl auth drive"
 
@@ -160,6 +161,17 @@ class DriveService:
             return None
         at = datetime.now(UTC) + timedelta(seconds=wait_s)
         return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def source(self) -> schema.SourceStatus:
+        """Google Drive as a source of photos, and when all that was asked of it was last heard."""
+        heard = [follower.last_success_at for follower in self._followers.values()]
+        state = "running" if self.is_running else "stopped"
+        for account in sorted(self._intervals_s):
+            if (health := self._pollers[account].health).state != "running":
+                state = health.state
+        return schema.SourceStatus(
+            name=self.name, state=state, last_success_at=max((at for at in heard if at), default=None)
+        )
 
     def is_listing(self, event_id: str) -> bool:
         """Whether the event's folder is being listed at this moment."""
@@ -344,7 +356,7 @@ class DriveService:
         failures = 0
         while True:
             self._withdraw_wake = anyio.Event()
-            wait_s = _LONGEST_WAIT_S * 10
+            wait_s = 60.0
             try:
                 await self.work.withdraw()
                 failures = 0

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import anyio
 
-from syncd.catalogue import event_photos, guards
+from syncd.catalogue import event_objects, guards
 from syncd.catalogue import site as queries
 from syncd.catalogue.site import LiveObject
 from syncd.errors import Refused
@@ -78,7 +78,7 @@ async def verify(
     # Read after the listing, so that what was uploaded meanwhile is known and not taken for an orphan.
     async with site.catalogue.reader() as db:
         live = await queries.load_live(db, site.storage_id)
-        vouched = await event_photos.object_keys(db, site.storage_id)
+        vouched = await event_objects.object_keys(db, site.storage_id)
     keys = {item.key for item in live} | vouched
     strangers = [key for key in listed if key not in keys and key not in site.in_flight]
     if sample < 100:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from syncd.catalogue import events as queries
+from syncd.catalogue import guards as guard_queries
+from syncd.errors import Transient
+from tests.fakes.faults import error
 from tests.fakes.google_drive import ACCOUNT, FakeDrive
 from tests.flows_events.place import Place, held_by, picture
 
@@ -179,9 +183,6 @@ async def test_a_short_listing_waits_for_a_person_and_the_feed_does_not(here: Pl
     fake.delete(photos[55])
     await here.quiet()
     assert len(await here.photos(event)) == 59
-    from syncd.catalogue import events as queries
-    from syncd.catalogue import guards as guard_queries
-
     row = (await here.rows("SELECT id FROM guards"))[0][0]
     await here.catalogue.write(lambda db: guard_queries.approve(db, row))
     await here.catalogue.write(lambda db: queries.ask_listing(db, event))
@@ -237,3 +238,71 @@ async def test_published_photos_are_in_storage_and_leave_it(here: Place, fake: F
     await here.quiet()
     await here.work.withdraw()
     assert not stored.exists() and await here.rows("SELECT count(*) FROM event_objects") == [(0,)]
+
+
+async def test_events_on_a_shared_drive_and_on_another_account(here: Place, fake: FakeDrive) -> None:
+    drive_id = fake.add_shared_drive("Studio", ACCOUNT)
+    studio = fake.add_folder("Gala", drive_id)
+    below = fake.add_folder("Below", studio)
+    one = fake.add_file("a.jpg", below, picture(1))
+    mine = fake.add_folder("Mine", fake.root)
+    gala = await here.event("gala", studio, drive_id=drive_id)
+    own = await here.event("own", mine)
+    theirs = fake.add_folder("Theirs", fake.add_account("second@example.com"))
+    two = fake.add_file("b.jpg", theirs, picture(2))
+    other = await here.event("other", theirs, account="second@example.com")
+    second = here.follower_of("second@example.com")
+    await second.poll()
+    await here.quiet()
+    assert set(await here.photos(gala)) == {one} and set(await here.photos(other)) == {two}
+    late = fake.add_file("late.jpg", below, picture(3))
+    fake.calls.clear()
+    await here.quiet()
+    assert set(await here.photos(gala)) == {one, late}
+    assert fake.calls == {"changes.list": 2, "media": 1}
+    moving = fake.add_folder("Moving", mine)
+    three = fake.add_file("c.jpg", moving, picture(4))
+    await here.quiet()
+    assert set(await here.photos(own)) == {three}
+    fake.move(moving, studio)
+    await here.quiet()
+    assert set(await here.photos(gala)) == {one, late, three} and await here.photos(own) == {}
+    assert here.downloads() == {one: 1, two: 1, late: 1, three: 1}
+
+
+async def test_a_photo_that_cannot_be_had_now_is_tried_again(here: Place, fake: FakeDrive) -> None:
+    folder = fake.add_folder("Wedding", fake.root)
+    photo = fake.add_file("a.jpg", folder, picture(1))
+    event = await here.event("wedding", folder)
+    fake.fail("media", error(503, "backendError"), error(503, "backendError"))
+    await here.quiet()
+    assert await here.photos(event) == {} and "503" in (await here.failed(event))["a.jpg"]
+    state = await here.status(event)
+    assert state.complete_as_of is None and state.checked_as_of is not None
+    assert await here.rows("SELECT state, attempts FROM jobs") == [("waiting", 1)]
+    past = "UPDATE jobs SET next_attempt_at = '2026-01-01T00:00:00.000Z'"
+    await here.catalogue.write(lambda db: db.execute(past))
+    await here.quiet()
+    assert set(await here.photos(event)) == {photo} and await here.failed(event) == {}
+    assert (await here.status(event)).complete_as_of is not None
+
+
+async def test_storage_that_is_away_keeps_no_photo_out_of_its_event(
+    here: Place, fake: FakeDrive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = fake.add_folder("Wedding", fake.root)
+    photo = fake.add_file("a.jpg", folder, picture(1))
+    event = await here.event("wedding", folder, publish=True)
+
+    async def away() -> None:
+        raise Transient("no route to storage")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(here.site, "sink", away)
+        await here.quiet()
+    assert set(await here.photos(event)) == {photo}
+    assert await here.failed(event) == {"a.jpg": "storage: no route to storage"}
+    await here.catalogue.write(lambda db: queries.ask_listing(db, event))
+    await here.quiet()
+    assert await here.failed(event) == {}
+    assert (here.config.storage.base_path / "events" / event / f"{photo}.jpg").exists()

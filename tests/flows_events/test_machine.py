@@ -14,7 +14,7 @@ import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from syncd.catalogue import events as queries
 from syncd.imaging.pool import ImagingPool
@@ -169,7 +169,6 @@ class Folders(RuleBasedStateMachine):
     def poll(self) -> None:
         self.note_needed()
         self.portal.call(self.here.follower.poll)
-        self.have &= self.held()
 
     @rule(which=st.integers(0, 1))
     def toggle(self, which: int) -> None:
@@ -184,7 +183,6 @@ class Folders(RuleBasedStateMachine):
         self.kills += 1
         self.note_needed()
         self.portal.call(self.run_until, after)
-        self.have &= self.held()
         self.reopen()
 
     async def run_until(self, steps: int) -> None:
@@ -239,7 +237,6 @@ class Folders(RuleBasedStateMachine):
         }
         assert not too_often
 
-    @precondition(lambda self: hasattr(self, "open"))
     @rule()
     def restarted(self) -> None:
         self.reopen()
@@ -249,6 +246,12 @@ class Folders(RuleBasedStateMachine):
     def held(self) -> set[tuple[str, str]]:
         """(photo, md5) of everything that the folders hold."""
         return {(p, md5) for root in self.roots for p, (_, md5) in held_by(self.fake, root).items()}
+
+    @invariant()
+    def note_left(self) -> None:
+        """What left, however shortly, may be downloaded again when it is back."""
+        if hasattr(self, "have"):
+            self.have &= self.held()
 
     def note_needed(self) -> None:
         """What is here now and was not before may be downloaded once more."""
