@@ -205,3 +205,12 @@ def complete_batches(context: click.Context, parameter: click.Parameter, start: 
     except SyncdError:
         return []
     return [batch.name for batch in page.items if batch.name.startswith(start) and batch.name.isprintable()]
+
+
+def complete_events(context: click.Context, parameter: click.Parameter, start: str) -> list[str]:
+    """Ids of events for the shell; none where no daemon answers."""
+    try:
+        page = context.ensure_object(Ctl).ask(lambda client: client.events(limit=PAGE))
+    except SyncdError:
+        return []
+    return [event.event_id for event in page.items if event.event_id.startswith(start)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncd.control.ctl_base import SYNC_EXITS, UNFINISHED, Ctl, CtlCommand, CtlGroup, WrongUsage, all_items
+from syncd.control.ctl_base import SYNC_EXITS, Ctl, CtlCommand, CtlGroup, WrongUsage, all_items
 from syncd.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -44,10 +44,11 @@ def approve(ctl: Ctl, guard_id: str, wait_: bool) -> int:
       syncctl approve g-17 --wait
     """
     from syncd.control import render_site, schema
+    from syncd.control.ctl_progress import wait_for_job
 
     async def question(client: ControlClient) -> schema.GuardApproved | schema.Job:
         reply = await client.approve(guard_id)
-        return await _outcome(client, reply.job_id) if wait_ else reply
+        return await wait_for_job(client, reply.job_id, "removing") if wait_ else reply
 
     reply = ctl.ask(question)
     if isinstance(reply, schema.GuardApproved):
@@ -55,21 +56,6 @@ def approve(ctl: Ctl, guard_id: str, wait_: bool) -> int:
         return ExitCode.DONE
     ctl.show(reply, render_site.job)
     return SYNC_EXITS.get(reply.state, ExitCode.FAILED)
-
-
-async def _outcome(client: ControlClient, job_id: str) -> schema.Job:
-    """A job once it is over."""
-    from syncd.control.ctl_progress import Meter, until
-
-    async def look() -> schema.Job | None:
-        job = await client.job(job_id)
-        meter.update(job.progress.done, job.progress.total)
-        return None if job.state in UNFINISHED else job
-
-    with Meter("removing") as meter:
-        job = await until(look)
-    assert job is not None  # there is no time limit
-    return job
 
 
 @click.group(cls=CtlGroup)

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
 
-from syncd.control.ctl_base import say
+from syncd.control.ctl_base import UNFINISHED, say
 from syncd.errors import SyncdError
 
 if TYPE_CHECKING:
+    from syncd.control import schema
     from syncd.control.client import ControlClient
 
 T = TypeVar("T")
@@ -103,3 +104,17 @@ async def until(
                 return found
             await anyio.sleep(every_s)
     return None
+
+
+async def wait_for_job(client: ControlClient, job_id: str, label: str) -> schema.Job:
+    """A job once it is over, with its progress shown meanwhile."""
+
+    async def look() -> schema.Job | None:
+        job = await client.job(job_id)
+        meter.update(job.progress.done, job.progress.total)
+        return None if job.state in UNFINISHED else job
+
+    with Meter(label) as meter:
+        job = await until(look)
+    assert job is not None  # there is no time limit
+    return job

@@ -61,7 +61,6 @@ def sync(
 
 async def _report_of(client: ControlClient, job_id: str) -> schema.SyncReport:
     """The final report of a sync, with its progress shown meanwhile."""
-    from syncd.control import schema
     from syncd.control.ctl_progress import Meter, until
 
     async def look() -> schema.SyncReport | None:

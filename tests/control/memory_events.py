@@ -82,6 +82,25 @@ EVENT_CALLS: list[tuple[str, str, Any, int]] = [
     ("POST", "/api/auth/drive/wait", {}, 422),
 ]
 
+EVENT_COMMANDS: list[tuple[str, type[Any]]] = [
+    ("events add Gala --folder f", schema.Event),
+    ("events add Gala --folder f --publish", schema.Event),
+    ("events list", schema.EventPage),
+    ("events show wedding", schema.Event),
+    ("events enable wedding", schema.AutoSyncEnabled),
+    ("events enable wedding --interval 0.5", schema.AutoSyncEnabled),
+    ("events disable wedding", schema.AutoSyncDisabled),
+    ("events status wedding", schema.AutoSyncStatus),
+    ("events sync wedding", schema.JobAccepted),
+    ("events remove wedding --yes", schema.Event),
+    ("faces search /dev/stdin --event wedding", schema.FacesPage),
+    ("faces search - --event wedding --tolerance 0.5 --limit 2", schema.FacesPage),
+    ("faces forget - --event wedding --yes", schema.FacesForgotten),
+    ("auth status", schema.AccountPage),
+    ("auth drive", schema.SignedIn),
+]
+"""Command lines of syncctl, and what each shows; stdin is a code, and a picture."""
+
 
 def event(event_id: str, name: str = "", **given: Any) -> schema.Event:
     made = schema.Event(
