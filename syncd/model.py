@@ -33,8 +33,8 @@ class SeenFile(NamedTuple):
 
 
 class SkippedFile(NamedTuple):
-    """Something in a batch that is not published, and why. `path` is absolute and as it is on disk; only bytes
-    that are no UTF-8 are escaped."""
+    """Something in a batch that is not published, and why. `path` is absolute and as it is on disk; only
+    bytes that are no UTF-8 are escaped."""
 
     path: str
     reason: str
