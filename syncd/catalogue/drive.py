@@ -161,6 +161,18 @@ async def children(
     return [TreeItem(*row) for row in rows]
 
 
+async def child_ids(
+    db: aiosqlite.Connection, account: str, folder_ids: Collection[str], *, images_only: bool = False
+) -> set[str]:
+    """Only their ids: there may be very many."""
+    rows = await db.execute_fetchall(
+        "SELECT item_id FROM drive_items WHERE account = ?"
+        " AND parent_id IN (SELECT value FROM json_each(?))" + (" AND kind = 'image'" * images_only),
+        (account, json.dumps(list(folder_ids))),
+    )
+    return {row[0] for row in rows}
+
+
 async def pending(db: aiosqlite.Connection, account: str) -> list[TreeItem]:
     """Items that have to be listed or asked for."""
     rows = await db.execute_fetchall(

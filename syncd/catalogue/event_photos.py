@@ -222,11 +222,12 @@ async def due_photos(
     db: aiosqlite.Connection, *, limit: int, busy: Collection[str], parked: Collection[str]
 ) -> list[PhotoJob]:
     """Jobs that may start now, oldest first: not those of `busy` photos, nor of `parked` accounts."""
+    # The plus keeps SQLite on the order of the rows: few are read, where an index would mean all.
     rows = await db.execute_fetchall(
         "SELECT j.id, j.item, j.subject, (SELECT w.account FROM event_wanted w JOIN events e USING (event_id)"
         " WHERE w.photo_id = j.item ORDER BY w.account IN (SELECT value FROM json_each(?2)),"
         " e.auto_sync_enabled DESC, w.event_id LIMIT 1) AS account, j.revision, j.attempts FROM jobs j"
-        f" WHERE j.kind = '{EVENT_PHOTO}' AND (j.state IN ('queued', 'running') OR (j.state = 'waiting'"
+        f" WHERE +j.kind = '{EVENT_PHOTO}' AND (+j.state IN ('queued', 'running') OR (+j.state = 'waiting'"
         f" AND j.next_attempt_at <= {NOW})) AND j.item NOT IN (SELECT value FROM json_each(?1))"
         " AND (account IS NULL OR account NOT IN (SELECT value FROM json_each(?2)))"
         " ORDER BY j.number LIMIT ?3",

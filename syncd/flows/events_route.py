@@ -111,15 +111,10 @@ async def sweep(
     """After a whole folder was listed: what is known in the folders `listed` and was not `seen` is gone,
     unless it is so much that a person should look first."""
     roots = await drive.roots(db, account)
-    stale = [
-        Seen(item.item_id, None)
-        for item in await drive.children(db, account, listed)
-        if item.item_id not in seen
-    ]
-    known = await _known(db, account, {one.item_id for one in stale})
-    plan = plan_tree(known, roots, stale)
+    stale = await drive.child_ids(db, account, listed) - frozenset(seen)
+    plan = plan_tree(await _known(db, account, stale), roots, [Seen(item_id, None) for item_id in stale])
     have = await events.member_ids(db, event_id)
-    missing = have - await _photos_of(db, account, plan, event_id, {one.item_id for one in stale})
+    missing = have - await _photos_of(db, account, plan, event_id, stale)
     members = await _members(db, account, plan)
     looked_at = {member.photo_id for member in members}
     members += [Membership(photo_id, None, frozenset()) for photo_id in missing - looked_at]
@@ -194,10 +189,6 @@ async def _photos_of(
         for item in after.items.values()
         if item.kind == "folder" and event_id in after.events_of_folder(item.item_id)
     ]
-    found = {
-        item.item_id
-        for item in await drive.children(db, account, folders, images_only=True)
-        if item.item_id not in stale
-    }
+    found = await drive.child_ids(db, account, folders, images_only=True) - stale
     found |= {item.item_id for item in after.items.values() if event_id in after.events_of(item)}
     return found
