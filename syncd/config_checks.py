@@ -45,7 +45,7 @@ _HTTPS = {"drive.api_base_url", "drive.auth_url", "drive.token_url"} | {
 _HTTP = {"storage.endpoint_url", "storage.public_url", "ai.base_url"}
 
 
-class Wrong(Exception):  # noqa: N818
+class Wrong(Exception):
     """One value is wrong; the text says how."""
 
 

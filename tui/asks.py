@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,6 +54,38 @@ class Approve:
 
 
 @dataclass(frozen=True, slots=True)
+class SetAutoSync:
+    """An event that is switched on keeps the interval that it has."""
+
+    event_id: str
+    enabled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SetInterval:
+    """Switches auto-sync on as well."""
+
+    event_id: str
+    minutes: float
+
+
+@dataclass(frozen=True, slots=True)
+class SyncEvent:
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetPerson:
+    """`picture` is an image file that shows only this person."""
+
+    event_id: str
+    picture: bytes = field(repr=False)
+
+
+EventAsk: TypeAlias = SetAutoSync | SetInterval | SyncEvent | ForgetPerson
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Without `service`, all of them."""
 
@@ -78,13 +110,46 @@ Ask: TypeAlias = (
     | RetryFailed
     | CancelJob
     | Approve
+    | EventAsk
     | Pause
     | Resume
     | Reload
 )
 
 
-class AskFailed(Exception):  # noqa: N818
+Box: TypeAlias = tuple[int, int, int, int]
+"""top, right, bottom, left: pixels of the upright original."""
+
+
+class Photo(NamedTuple):
+    """A photo of an event. `boxes` are the faces in it, or of what was found the one that is nearest;
+    `size` is width and height of the original, 0 where they are not known."""
+
+    name: str
+    boxes: tuple[Box, ...] = ()
+    size: tuple[int, int] = (0, 0)
+    synced_at: str | None = None
+    captured_at: str | None = None
+    url: str | None = None
+    distance: float | None = None
+
+
+class PhotoPage(NamedTuple):
+    """Keyed by photo id, newest first."""
+
+    rows: tuple[Keyed[Photo], ...]
+    next_cursor: str | None = None
+
+
+class Found(NamedTuple):
+    """Photos of the people on a picture, which shows so many faces, nearest first."""
+
+    faces: int
+    rows: tuple[Keyed[Photo], ...]
+    more: bool = False
+
+
+class AskFailed(Exception):
     """The daemon refused or did not answer. `hint` is what to do about it; both are printable."""
 
     def __init__(self, detail: str, hint: str = "") -> None:
@@ -138,6 +203,18 @@ class Feed(Protocol):
 
     async def stages(self, batch: str) -> list[Keyed[str]]:
         """The stages that the first scenes of the batch have: name and printable name. Raises AskFailed."""
+        ...
+
+    async def event_photos(self, event_id: str, cursor: str | None = None) -> PhotoPage:
+        """Photos of an event. Raises AskFailed."""
+        ...
+
+    async def find_person(self, event_id: str, picture: bytes) -> Found:
+        """Photos of the people on `picture`, an image file. Raises AskFailed."""
+        ...
+
+    async def event_preview(self, photo_id: str, width: int, height: int) -> bytes:
+        """As `preview`, of a photo of an event. Raises AskFailed."""
         ...
 
     async def preview(self, version_id: int, width: int, height: int) -> bytes:

@@ -25,7 +25,7 @@ HEAD_LIMIT_BYTES = 64 << 10
 START_HINT = "start the daemon with `syncd run` (or `systemctl start syncd`)"
 
 
-class DaemonUnavailable(SyncdError):  # noqa: N818
+class DaemonUnavailable(SyncdError):
     """No daemon answers at the socket: not there, refused, gone in the middle, or silent for too long."""
 
     def __init__(self, socket_path: Path, reason: str, *, hint: str | None = START_HINT) -> None:

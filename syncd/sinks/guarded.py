@@ -39,7 +39,7 @@ class SinkCounters:
     failures: int = 0
 
 
-class _StorageDown(Exception):  # noqa: N818 - a turn of the loop, never seen outside
+class _StorageDown(Exception):
     pass
 
 
