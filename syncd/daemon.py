@@ -218,6 +218,8 @@ class Daemon:
         if any(name.startswith("drive.") for name in applied):
             await self._access.renew()
             self._supervisor.restart("drive")
+            for account in await self._access.names():
+                self._drive.signed_in(account)  # what was turned down before may be right now
         if applied:
             self._service.hint(None)
             self._drive.look()

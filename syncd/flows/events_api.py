@@ -23,6 +23,7 @@ from syncd.catalogue.jobs import JobRow
 from syncd.config import Config
 from syncd.control import schema
 from syncd.control.api import Invalid, NotFound
+from syncd.errors import Refused
 from syncd.flows.event_faces import EventFaces
 from syncd.flows.event_photos import MAX_PHOTO_BYTES
 from syncd.flows.events import Accounts, find_account
@@ -30,6 +31,7 @@ from syncd.flows.events_service import DriveService
 from syncd.flows.jobs import JobRunner, Outcome, Progress
 from syncd.flows.previews import Previews
 from syncd.flows.site import Site
+from syncd.imaging.faces import MISSING
 from syncd.remotes import http
 from syncd.remotes.drive_items import DriveItem
 from syncd.sinks import public_url
@@ -218,9 +220,15 @@ class Events:
 
     async def _encodings_in(self, picture: bytes) -> list[bytes]:
         settings = self._config().faces
-        found = await self._site.pool.find_faces_in(
-            picture, max_side=settings.max_side, upsample=settings.upsample
-        )
+        try:
+            found = await self._site.pool.find_faces_in(
+                picture, max_side=settings.max_side, upsample=settings.upsample
+            )
+        except Refused as error:
+            if error.message == MISSING:
+                raise
+            hint = "send the bytes of a photo that can be decoded"
+            raise Invalid(error.message, hint=hint) from error
         if not found.faces:
             raise Invalid(
                 "there is no face in the picture",

@@ -190,3 +190,61 @@ def test_new_client_applies_without_a_restart(place: Installation, drive: Drive)
         reply = daemon.call("POST", "/api/config/reload")
         assert {"drive.service_account_file", "faces.enabled"} <= set(reply["applied"])
         wait_for(lambda: event(daemon, photos=1, state="idle", account="robot@example.iam"), 20, "photos")
+
+
+@pytest.fixture
+def followed(with_drive: Installation, drive: Drive) -> Iterator[Daemon]:
+    """A daemon that is signed in and follows the event `gala`, without looking for faces."""
+    with_drive.configure(faces={"enabled": False})
+    with with_drive.daemon() as daemon:
+        sign_in(with_drive, by_browser=True)
+        with_drive.ctl("events", "add", "Gala", "--folder", f"https://drive.example/folders/{drive.folder}")
+        with_drive.ctl("events", "enable", "gala")
+        wait_for(lambda: event(daemon, state="idle", account=ACCOUNT), what="the first listing")
+        yield daemon
+
+
+def test_failed_photo_is_a_job_that_can_be_tried_again(followed: Daemon, drive: Drive) -> None:
+    photo = drive.add("broken.jpg", b"no picture")
+    job_id = followed.call("POST", "/api/event/gala/sync", status=202)["job_id"]
+    assert followed.job(job_id)["state"] == "partial"
+    (job,) = followed.get("/api/jobs?state=failed&kind=event_photo")["items"]
+    assert job["subject"] == "broken.jpg"
+    assert job["error"] == event(followed)["failed"][0]["reason"]
+    assert followed.status()["queues"]["drive"]["failed"] == 1
+    followed.call("POST", f"/api/jobs/{job['id']}/retry")
+    wait_for(lambda: followed.get(f"/api/jobs/{job['id']}")["attempts"] > job["attempts"], what="another try")
+    drive.do(drive.fake.replace_content, photo, small_jpeg(3))
+    followed.call("POST", "/api/event/gala/sync", status=202)
+    wait_for(lambda: event(followed, photos=1, failed=[], state="idle"), what="the right picture")
+    followed.wait_idle()
+
+
+def test_paused_drive_waits(followed: Daemon, drive: Drive) -> None:
+    followed.call("POST", "/api/pause", {"service": "drive"})
+    drive.add("late.jpg", small_jpeg(4))
+    job_id = followed.call("POST", "/api/event/gala/sync", status=202)["job_id"]
+    assert wait_for(lambda: event(followed, running=False, state="waiting"))["photos"] == 0
+    followed.call("POST", "/api/resume", {"service": "drive"})
+    assert followed.job(job_id)["state"] == "done"
+    assert event(followed, running=True, photos=1)
+
+
+def test_folder_that_is_none_is_refused(followed: Daemon, drive: Drive) -> None:
+    photo = drive.add("a.jpg", small_jpeg(1))
+    for folder_id in ("no-such-folder", "../../etc", "", photo):
+        request = {"name": "x", "drive_folder_id": folder_id}
+        assert followed.call("POST", "/api/events", request, status=422)["detail"]
+    undecodable = followed.call("POST", "/api/event/gala/faces/search", b"no picture", status=422)
+    assert "decoded" in undecodable["hint"]
+
+
+def test_corrected_settings_put_an_account_to_work_again(followed: Daemon, drive: Drive) -> None:
+    drive.do(drive.fake.expire_access_tokens)
+    for secret, state in (("wrong", "needs_auth"), (drive.fake.client_secret, "idle")):
+        followed.place.configure(drive={"client_secret": secret})
+        followed.call("POST", "/api/config/reload")
+        followed.call("POST", "/api/event/gala/sync", status=202)
+        wait_for(lambda state=state: event(followed, state=state), 20, state)
+    (account,) = followed.get("/api/auth/status")["items"]
+    assert account["state"] == "ready"
