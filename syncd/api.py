@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 
-from syncd import __version__
 from syncd.activity import Activity
-from syncd.api_events import EventsNow, events_now, photo_queue
+from syncd.api_status import StatusView, service_status
 from syncd.catalogue import browse, guards
 from syncd.catalogue import jobs as job_queries
-from syncd.catalogue.event_photos import EVENT_PHOTO
 from syncd.catalogue.jobs import JobRow
 from syncd.config import Config
 from syncd.control import schema
@@ -30,23 +27,9 @@ from syncd.flows.report import SyncOptions, SyncRun
 from syncd.flows.site_service import SiteService
 from syncd.metrics import Metrics
 from syncd.sinks import public_url
-from syncd.supervisor import ServiceInfo, Supervisor
+from syncd.supervisor import Supervisor
 
 Shape = TypeVar("Shape", bound=schema.Reply)
-
-_LOOK_AT_COUNTS_S = 0.5
-"""While there is work, counts of the catalogue are this old at the most, however often they are asked for."""
-
-
-class _Counted(NamedTuple):
-    """What the catalogue held at `at_s` (time.monotonic)."""
-
-    at_s: float
-    counts: browse.CountsRow
-    jobs: dict[str, dict[str, int]]
-    guards: int
-    conflicts: list[str]
-    events: EventsNow
 
 
 class DaemonApi:
@@ -82,9 +65,7 @@ class DaemonApi:
         self._metrics = metrics
         self._reload = reload
         self._catalogue = site.site.catalogue
-        self._started = time.monotonic()
-        self._counted_at = (False, -1)
-        self._counted: _Counted | None = None
+        self._status = StatusView(config, activity, site, batches, drive)
 
     # --- state --------------------------------------------------------------------------------------
 
@@ -92,83 +73,7 @@ class DaemonApi:
         return self.supervisor.started.is_set()
 
     async def status(self) -> schema.Status:
-        config = self._config()
-        found = await self._counts()
-        counts, job_counts, events = found.counts, found.jobs, found.events
-        waiting, running = self._service.site.pool.queue
-        photos_failed = job_counts.get(job_queries.PHOTO, {}).get("failed", 0)
-        states = [of for kind, of in job_counts.items() if kind not in (job_queries.PHOTO, EVENT_PHOTO)]
-
-        def jobs_in(*names: str) -> int:
-            return sum(state.get(name, 0) for state in states for name in names)
-
-        queues = {
-            "site": schema.QueueStatus(waiting=self._service.waiting, running=len(self._service.running)),
-            "photos": schema.QueueStatus(waiting=waiting, running=running, failed=photos_failed),
-            "jobs": schema.QueueStatus(
-                waiting=jobs_in("queued", "waiting"), running=jobs_in("running"), failed=jobs_in("failed")
-            ),
-            "drive": photo_queue(job_counts.get(EVENT_PHOTO, {})),
-        }
-        is_at_rest = self._service.is_idle and events.is_idle
-        idle = is_at_rest and not any(
-            queues[name].waiting or queues[name].running for name in ("photos", "jobs")
-        )
-        return schema.Status(
-            version=__version__,
-            uptime_s=round(time.monotonic() - self._started, 3),
-            services=[_service(info) for info in self.supervisor.status()],
-            queues=queues,
-            counts=schema.Counts(
-                batches=counts.batches,
-                public_batches=counts.public_batches,
-                scenes=counts.scenes,
-                versions=counts.versions,
-                live=counts.live,
-                events=events.events,
-                event_photos=events.photos,
-                faces=events.faces,
-            ),
-            sources=[self._batches.source(), *events.sources],
-            blocked=self._blocked(),
-            watcher=self._batches.watcher(),
-            idle=idle,
-            guards=found.guards,
-            conflicts=found.conflicts,
-            throughput=schema.Throughput(
-                uploaded=self._service.totals["uploaded"],
-                uploaded_bytes=self._service.totals["uploaded_bytes"],
-                inspected=self._service.site.pool.inspected,
-            ),
-            storage=self._service.site.storage_id.partition("#")[0],
-            state_dir=str(config.daemon.state_dir),
-            last_activity_id=self._activity.last_id,
-        )
-
-    async def _counts(self) -> _Counted:
-        now = time.monotonic()
-        # Once there is nothing to do, the counts are those of what was just done.
-        seen = (self._service.is_idle, self._activity.last_id)
-        is_stale = seen[0] and seen != self._counted_at
-        if self._counted is None or is_stale or now - self._counted.at_s > _LOOK_AT_COUNTS_S:
-            self._counted_at = seen
-            async with self._catalogue.reader() as db:
-                self._counted = _Counted(
-                    now,
-                    await browse.counts(db),
-                    await job_queries.queue_counts(db),
-                    len(await guards.listed(db)),
-                    await self._service.site.conflicts(),
-                    await events_now(db, self._drive),
-                )
-        return self._counted
-
-    def _blocked(self) -> list[schema.Blocked]:
-        return [
-            schema.Blocked(what=info.name, reason=info.last_error or info.state, since=_time(info))
-            for info in self.supervisor.status()
-            if info.state in ("blocked", "needs_auth", "failed")
-        ]
+        return await self._status.now(self.supervisor.status())
 
     async def activity(self, since: int, limit: int) -> schema.ActivityPage:
         entries, last_id = await self._activity.page(since, limit)
@@ -446,7 +351,7 @@ class DaemonApi:
         return service
 
     def _services(self) -> schema.ServicesReply:
-        return schema.ServicesReply(services=[_service(info) for info in self.supervisor.status()])
+        return schema.ServicesReply(services=[service_status(info) for info in self.supervisor.status()])
 
     async def reload(self) -> schema.ReloadReply:
         return await self._reload()
@@ -476,17 +381,3 @@ class DaemonApi:
 def report(run: SyncRun) -> schema.SyncReport:
     """The run as the API's reply."""
     return msgspec.convert(run.as_dict(), schema.SyncReport)
-
-
-def _time(info: ServiceInfo) -> str:
-    return info.since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _service(info: ServiceInfo) -> schema.ServiceStatus:
-    return schema.ServiceStatus(
-        name=info.name,
-        state=info.state,
-        since=_time(info),
-        restarts=info.restarts,
-        last_error=info.last_error,
-    )

@@ -69,16 +69,16 @@ class AccountsAnswers:
         self._on_signed_in = on_signed_in
         self._flows = SignIns(store)
         self._waiting = anyio.create_task_group()
+        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        await self._flows.__aenter__()
-        await self._waiting.__aenter__()
+        await self._stack.enter_async_context(self._flows)
+        await self._stack.enter_async_context(self._waiting)
         return self
 
-    async def __aexit__(self, *exc: Any) -> None:
+    async def __aexit__(self, *exc: Any) -> bool | None:
         self._waiting.cancel_scope.cancel()
-        await self._waiting.__aexit__(*exc)
-        await self._flows.__aexit__(*exc)
+        return await self._stack.__aexit__(*exc)
 
     async def status(self) -> schema.AccountPage:
         return schema.AccountPage(items=await self._drive.status())
