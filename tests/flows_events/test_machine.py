@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -41,8 +42,8 @@ class Folders(RuleBasedStateMachine):
 
     workshop: Workshop
 
-    @initialize(page_size=st.integers(1, 5), deep=st.booleans())
-    def start(self, page_size: int, deep: bool) -> None:
+    @initialize(page_size=st.integers(1, 5), deep=st.booleans(), shortcuts=st.booleans())
+    def start(self, page_size: int, deep: bool, shortcuts: bool) -> None:
         self.stack = ExitStack()
         portal = self.workshop.portal
         self.portal = portal
@@ -50,6 +51,7 @@ class Folders(RuleBasedStateMachine):
         self.fake.descendant_entries = deep
         self.folder = Path(self.stack.enter_context(tempfile.TemporaryDirectory()))
         self.page_size = page_size
+        self.with_shortcuts = shortcuts
         self.numbers = 0
         self.kills = 0
         self.open = ExitStack()
@@ -129,6 +131,12 @@ class Folders(RuleBasedStateMachine):
         if item and folder and item not in self.fake._line(folder):
             self.fake.move(item, folder)
 
+    @rule(what=PICK, where=PICK)
+    def move_folder(self, what: int, where: int) -> None:
+        item, folder = self.pick(self.folders[3:], what), self.pick(self.folders, where)
+        if item and folder and item not in self.fake._line(folder):
+            self.fake.move(item, folder)
+
     @rule(what=PICK)
     def trash_or_restore(self, what: int) -> None:
         item = self.pick(self.files + self.folders[3:] + self.shortcuts, what)
@@ -151,7 +159,7 @@ class Folders(RuleBasedStateMachine):
     @rule(what=PICK, where=PICK)
     def shortcut(self, what: int, where: int) -> None:
         target, folder = self.pick(self.files + self.folders, what), self.pick(self.folders, where)
-        if target and folder:
+        if target and folder and self.with_shortcuts:
             self.shortcuts.append(self.fake.add_shortcut(target, folder))
 
     @rule(what=PICK)
@@ -260,13 +268,14 @@ class Folders(RuleBasedStateMachine):
         self.have |= new
 
 
+@pytest.mark.timeout(120)  # shrinking a failure takes longer than finding none
 def test_the_catalogue_equals_the_folders_whatever_happens() -> None:
     Folders.workshop = Workshop()
     with Folders.workshop.stack:
         machine: Any = Folders.TestCase
         machine.settings = settings(
-            max_examples=15,
-            stateful_step_count=25,
+            max_examples=18,
+            stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         )
