@@ -27,13 +27,16 @@ class Finder(Protocol):
 
 
 class FoundPhoto(NamedTuple):
-    """A photo of the person: the nearest face in it, as (top, right, bottom, left)."""
+    """A photo of the person: the nearest face in it, as (top, right, bottom, left), in pixels of the upright
+    original of `width` x `height`."""
 
     photo_id: str
     photo_name: str
     distance: float
     box: tuple[int, int, int, int]
     key: str | None
+    width: int | None
+    height: int | None
 
 
 @dataclass(slots=True)
@@ -68,7 +71,7 @@ class EventFaces:
         return [
             FoundPhoto(
                 match.photo_id, facts[match.photo_id][0], match.distance, boxes[match.face_id],
-                facts[match.photo_id][1],
+                *facts[match.photo_id][1:],
             )
             for match in matches
             if match.photo_id in facts
