@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tui.asks import Ask, Feed, Interest
     from tui.screens.base import ModeScreen
     from tui.state import Event, Part
+    from tui.widgets.picture import PhotoWant
     from tui.widgets.stages import Want
 
 FLUSH_S = 0.1
@@ -39,6 +40,8 @@ def _screen(name: str) -> ModeScreen:
             from tui.screens.batches import Batches as Made
         case "scenes":
             from tui.screens.scenes import Scenes as Made  # type: ignore[assignment]
+        case "events":
+            from tui.screens.events import Events as Made  # type: ignore[assignment]
         case "jobs":
             from tui.screens.jobs import Jobs as Made  # type: ignore[assignment]
         case "guards":
@@ -204,18 +207,24 @@ class Dashboard(App[None]):
                 self.dispatch(Ended(row, text or "given up", tone))  # type: ignore[arg-type]
         self.feed.refresh()
 
-    async def picture(self, want: Want) -> list[Strip] | str:
+    async def picture(self, want: Want | PhotoWant) -> list[Strip] | str:
         """The strips of a picture, made in a thread; a text says why there is none."""
         from anyio import to_thread
 
-        from tui.widgets.picture import decode, half_blocks
+        from tui.widgets.picture import PhotoWant, boxed, decode, half_blocks
 
+        width, height = want.columns, want.rows * 2
         try:
-            pixels = decode(await self.feed.preview(want.version_id, want.columns, want.rows * 2))
+            if isinstance(want, PhotoWant):
+                pixels = decode(await self.feed.event_preview(want.photo_id, width, height))
+            else:
+                pixels = decode(await self.feed.preview(want.version_id, width, height))
         except AskFailed as failure:
             return failure.detail
         if pixels is None:
             return "the preview is damaged"
+        if isinstance(want, PhotoWant):
+            pixels = boxed(pixels, want.boxes, want.size)
         return await to_thread.run_sync(half_blocks, pixels)
 
     # --- keys that work everywhere ----------------------------------------------------------------

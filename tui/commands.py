@@ -1,4 +1,4 @@
-"""The command palette: every key of the screen by its sentence, services, and batches by name."""
+"""The command palette: every key of the screen by its sentence, services, batches and events by name."""
 
 from __future__ import annotations
 
@@ -46,13 +46,17 @@ class Commands(Provider):
         for row in self.dashboard.state.batches.items:
             yield f"Batch {row.value.name}", "Open its scenes", partial(self.dashboard.go, "scenes", row.key)
 
+    def _events(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
+        for row in self.dashboard.state.events.items:
+            yield f"Event {row.value.name}", "Show it", partial(self.dashboard.go, "events", row.key)
+
     async def discover(self) -> Hits:
         for name, text, command in self._all():
             yield DiscoveryHit(Content(name), command, text=name, help=text)
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
-        for name, text, command in (*self._all(), *self._batches()):
+        for name, text, command in (*self._all(), *self._batches(), *self._events()):
             score = matcher.match(name)
             if score > 0:
                 yield Hit(score, Content(name), command, text=name, help=text)

@@ -1,7 +1,4 @@
-"""The only file that talks to the daemon: a snapshot, then the stream, and asking for what is seen.
-
-What comes from the daemon is made printable here, so that nothing behind can reach the terminal raw.
-"""
+"""All that talks to the daemon: a snapshot, then the stream, and asking for what is seen."""
 
 from __future__ import annotations
 
@@ -19,7 +16,9 @@ from syncd.control.client import ApiError, ControlClient, DaemonUnavailable
 from syncd.errors import SyncdError
 from syncd.text import human_count, printable
 from tui import asks
-from tui.asks import AskFailed, Interest
+from tui.asks import Interest
+from tui.clean import asking, clean
+from tui.feed_events import EventFeed
 from tui.state import (
     ActivityArrived,
     ActivitySnapshot,
@@ -55,7 +54,7 @@ MOST_ROWS = 2000
 """Jobs and batches beyond this many are not fetched; the list says that there are more."""
 
 
-class DaemonFeed:
+class DaemonFeed(EventFeed):
     """Follows the daemon at `socket_path`. `clock` gives seconds since the epoch."""
 
     def __init__(self, socket_path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -98,22 +97,22 @@ class DaemonFeed:
             wait_s = min(LONGEST_WAIT_S, wait_s * 2)
 
     async def do(self, ask: Ask) -> str:
-        return await _asking(self._do(ask))
+        return await asking(self._do(ask))
 
     async def plan(self, batch: str) -> schema.SyncReport:
-        report = await _asking(self._client.sync(_sync_request(batch, dry_run=True)))
+        report = await asking(self._client.sync(_sync_request(batch, dry_run=True)))
         return clean(cast("schema.SyncReport", report))
 
     async def live_scenes(self, batch: str) -> schema.ScenePage:
-        return clean(await _asking(self._client.scenes(batch, live=True, limit=PAGE)))
+        return clean(await asking(self._client.scenes(batch, live=True, limit=PAGE)))
 
     async def stages(self, batch: str) -> list[Keyed[str]]:
-        page = await _asking(self._client.scenes(batch, limit=PAGE))
+        page = await asking(self._client.scenes(batch, limit=PAGE))
         names = {version.version_type for scene in page.items for version in scene.versions}
         return [Keyed(name, printable(name)) for name in sorted(names)]
 
     async def preview(self, version_id: int, width: int, height: int) -> bytes:
-        return await _asking(self._client.preview(version_id, width, height, image_format="rgb"))
+        return await asking(self._client.preview(version_id, width, height, image_format="rgb"))
 
     # --- following --------------------------------------------------------------------------------
 
@@ -190,6 +189,7 @@ class DaemonFeed:
     async def _ask_lists(self, send: Callable[[Event], None], interest: Interest) -> None:
         asks_for: dict[ListName, Callable[[], Awaitable[ListArrived]]] = {
             "batches": self._batches,
+            "events": self._events,
             "jobs": self._jobs,
             "guards": self._guards,
             "scenes": partial(self._scenes, interest),
@@ -206,6 +206,11 @@ class DaemonFeed:
         items, more = await _pages(lambda cursor: self._client.batches(PAGE, cursor), MOST_ROWS)
         rows = tuple(Keyed(batch.name, clean(batch)) for batch in items)
         return ListArrived("batches", self._clock(), rows, more=more)
+
+    async def _events(self) -> ListArrived:
+        items, more = await _pages(lambda cursor: self._client.events(PAGE, cursor), MOST_ROWS)
+        rows = tuple(Keyed(event.event_id, clean(event)) for event in items)
+        return ListArrived("events", self._clock(), rows, more=more)
 
     async def _jobs(self) -> ListArrived:
         failed, _ = await _pages(
@@ -278,6 +283,13 @@ class DaemonFeed:
             case asks.Approve(guard_id):
                 approved = await client.approve(guard_id)
                 return f"approved: {human_count(approved.count)} go, job {printable(approved.job_id)}"
+            case (
+                asks.SetAutoSync()
+                | asks.SetInterval()
+                | asks.SyncEvent()
+                | asks.ForgetPerson()
+            ):  # fmt: skip
+                return await self._do_event(ask)
             case asks.Pause(service):
                 await client.pause(service)
                 return f"{printable(service)} is paused" if service else "all services are paused"
@@ -291,37 +303,6 @@ class DaemonFeed:
 
 
 # --- helpers --------------------------------------------------------------------------------------
-
-
-def clean(value: T) -> T:
-    """`value` with every text in it printable; the very same object where nothing had to be escaped."""
-    return cast("T", _clean(value))
-
-
-def _clean(value: object) -> object:
-    match value:
-        case str():
-            return printable(value)
-        case msgspec.Struct():
-            fields = ((name, getattr(value, name)) for name in value.__struct_fields__)
-            changed = {name: new for name, old in fields if (new := _clean(old)) is not old}
-            return msgspec.structs.replace(value, **changed) if changed else value
-        case list():
-            items = [_clean(item) for item in value]
-            return value if all(a is b for a, b in zip(items, value, strict=True)) else items
-        case dict():
-            made = {_clean(name): _clean(item) for name, item in value.items()}
-            return value if made == value else made
-        case _:
-            return value
-
-
-async def _asking(answer: Awaitable[T]) -> T:
-    """The answer; AskFailed, printable, where the daemon refuses or is not there."""
-    try:
-        return await answer
-    except SyncdError as error:
-        raise AskFailed(printable(error.message), printable(error.hint or "")) from None
 
 
 class _ScenesPage(NamedTuple):

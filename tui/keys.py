@@ -34,7 +34,8 @@ MODES = (
     Mode("overview", "1", "Overview"),
     Mode("batches", "2", "Batches"),
     Mode("scenes", "3", "Scenes"),
-    # 4 to 7 are kept for events, library, names and exchange.
+    Mode("events", "4", "Events"),
+    # 5 to 7 are kept for library, names and exchange.
     Mode("jobs", "8", "Jobs"),
     Mode("guards", "9", "Guards"),
     Mode("activity", "0", "Activity"),
@@ -47,7 +48,7 @@ KEYS = (
     Key("refresh", "r", "r", "", "Ask the daemon again now; while it is gone, try to connect now.", "all"),
     Key("back", "escape", "esc", "", "Back: clears the filter, then the marks, then leaves.", "all"),
     Key("help", "question_mark,f1", "?", "help", "Show the keys that work here.", "all"),
-    Key("palette", "colon,ctrl+p", ":", "palette", "Find a command or a batch by name.", "all"),
+    Key("palette", "colon,ctrl+p", ":", "palette", "Find a command, a batch or an event by name.", "all"),
     Key("theme", "ctrl+t", "ctrl+t", "", "Switch between dark and light.", "all"),
     Key("detach", "q", "q", "detach", "Leave; syncd keeps running.", "all"),
     # moving in a list
@@ -77,6 +78,16 @@ KEYS = (
     Key("stage_next", "right,l", "right", "stage", "Next stage of this scene.", "scenes"),
     Key("stage_previous", "left,h", "left", "", "Previous stage of this scene.", "scenes"),
     Key("live_only", "L", "L", "live only", "Show only scenes that are live, or all again.", "scenes"),
+    # events
+    Key("open", "enter", "enter", "photos", "Show its photos, with the faces in them.", "events"),
+    Key("auto_sync", "space", "space", "auto-sync", "Follow its folder, or follow it no more.", "events"),
+    Key("find", "f", "f", "find", "Find a person by a picture.", "events"),
+    Key("sync", "S", "S", "sync", "Look at its whole folder now.", "events"),
+    Key("rarer", "plus", "+", "interval", "Look at its folder more rarely.", "events"),
+    Key("sooner", "minus", "-", "", "Look at its folder more often.", "events"),
+    Key("forget", "D", "D", "forget", "Forget a person, after you typed so.", "events"),
+    Key("read_down", "J", "J", "", "Read on in the photos that failed.", "events"),
+    Key("read_up", "K", "K", "", "Read back in the photos that failed.", "events"),
     # jobs
     Key("mark", "space", "space", "mark", "Mark, for retrying several at once.", "jobs"),
     Key("retry", "r", "r", "retry", "Try this job, or the marked ones, again.", "jobs"),
@@ -90,7 +101,7 @@ KEYS = (
     Key("pause", "p", "p", "pause", "Stop following, or follow again.", "activity"),
 )  # fmt: skip
 
-_LISTS = frozenset({"batches", "scenes", "jobs", "guards", "activity"})
+_LISTS = frozenset({"batches", "scenes", "events", "jobs", "guards", "activity"})
 
 
 def keys_for(scope: str) -> tuple[Key, ...]:

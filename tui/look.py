@@ -54,6 +54,16 @@ SERVICE: dict[str, tuple[str, str]] = {
     "failed": ("bad", "bad"),
     "stopped": ("off", "dim"),
 }
+EVENT: dict[str, tuple[str, str]] = {
+    "idle": ("ok", "ok"),
+    "syncing": ("busy", "info"),
+    "waiting": ("hold", "info"),
+    "needs_auth": ("bad", "bad"),
+    "backing_off": ("busy", "warn"),
+    "quota": ("hold", "warn"),
+    "blocked": ("warn", "bad"),
+    "disabled": ("off", "dim"),
+}
 JOB: dict[str, tuple[str, str]] = {
     "queued": ("off", "dim"),
     "waiting": ("hold", "warn"),
@@ -81,6 +91,13 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes}m"
     return f"{hours}h{minutes % 60:02}m" if hours < 24 else f"{days}d{hours % 24:02}h"
+
+
+def interval(minutes: float) -> str:
+    """`2 min`, `0.5 min`, `3 h`, `1 d`."""
+    if minutes >= 60 and minutes % 60 == 0:
+        return f"{minutes / 60:g} h" if minutes % 1440 else f"{minutes / 1440:g} d"
+    return f"{minutes:g} min"
 
 
 def eta(seconds: float | None, glyphs: Glyphs = UNICODE) -> str:

@@ -21,7 +21,9 @@ ACTIVITY_LIMIT = 2000
 """Lines of activity kept; the daemon keeps more."""
 
 T = TypeVar("T")
-Part = Literal["link", "status", "sync", "activity", "batches", "scenes", "jobs", "guards", "busy", "flash"]
+Part = Literal[
+    "link", "status", "sync", "activity", "batches", "scenes", "events", "jobs", "guards", "busy", "flash"
+]
 Tone = Literal["info", "ok", "warn", "bad"]
 NOTHING: frozenset[Part] = frozenset()
 
@@ -80,6 +82,7 @@ class State:
     last_id: int = 0
     batches: Listing[schema.Batch] = Listing()
     scenes: Listing[schema.Scene] = Listing()
+    events: Listing[schema.Event] = Listing()
     jobs: Listing[schema.Job] = Listing()
     guards: Listing[schema.Guard] = Listing()
     rates: Rates = field(default_factory=Rates)
@@ -144,7 +147,7 @@ class ActivityArrived:
     items: tuple[schema.ActivityItem, ...]
 
 
-ListName: TypeAlias = Literal["batches", "scenes", "jobs", "guards"]
+ListName: TypeAlias = Literal["batches", "scenes", "events", "jobs", "guards"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +302,8 @@ def _flashed(state: State, text: str, tone: Tone) -> State:
 def _dirty(old: State, new: State) -> frozenset[Part]:
     parts: set[Part] = set()
     names: tuple[Part, ...] = (
-        "link", "status", "sync", "activity", "batches", "scenes", "jobs", "guards", "busy", "flash",
+        "link", "status", "sync", "activity", "batches", "scenes", "events", "jobs", "guards", "busy",
+        "flash",
     )  # fmt: skip
     for name in names:
         if getattr(old, name) is not getattr(new, name):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from syncd.control import schema
-from tui.asks import AskFailed, Interest
+from tui.asks import AskFailed, Found, Interest, Photo, PhotoPage
 from tui.state import (
     ActivitySnapshot,
     Connected,
@@ -148,6 +148,58 @@ def jobs() -> list[schema.Job]:
     ]  # fmt: skip
 
 
+def events() -> list[schema.Event]:
+    """Events of all kinds."""
+    failed = [
+        schema.PhotoReason(photo_id=f"d-{n}", photo_name=f"DSC_{1170 + n}.NEF", reason=reason)
+        for n, reason in enumerate(
+            ["0 bytes", "truncated JPEG: 3 of 9 blocks", "the folder lets nobody download it", "not an image"]
+        )
+    ]
+    folder = "1AbCdEfGhIjKlMnOpQrStUvWxYz0123{}"
+    auth = "Google does not accept the sign-in any more (invalid_grant)"
+
+    def event(number: int, name: str, state: str, **more: Any) -> schema.Event:
+        fields: dict[str, Any] = {
+            "event_id": name.lower().replace(" ", "-"), "name": name, "state": state, "enabled": True,
+            "running": True, "drive_folder_id": folder.format(number), "account": "photos@club.example",
+            "publish": False, "interval_minutes": 2, "last_sync_at": before(seconds=40 * number**3),
+            "next_sync_at": before(seconds=-20 * number), "complete_as_of": before(minutes=7 * number),
+            "photos": 1204 // number, "faces": 3310 // number, "failed": [], "last_error": None,
+        }  # fmt: skip
+        return schema.Event(**(fields | more))
+
+    return [
+        event(1, "Gala 2026", "idle", publish=True),
+        event(2, "Cup Final", "backing_off", failed=failed, last_error="Drive said 503; tries again"),
+        event(3, "Summer Camp", "syncing", interval_minutes=30, complete_as_of=None),
+        event(
+            4, "Open Day", "disabled", enabled=False, running=False, next_sync_at=None, interval_minutes=1440,
+            last_sync_at=before(days=9),
+        ),
+        event(
+            5, "Prom", "needs_auth", next_sync_at=None, last_sync_at=before(hours=6), last_error=auth,
+            account="old@club.example", interval_minutes=60,
+        ),
+    ]  # fmt: skip
+
+
+def photos(count: int = 30, distance: bool = False) -> tuple[Keyed[Photo], ...]:
+    """Photos of an event with faces in them."""
+    return tuple(
+        Keyed(
+            f"p-{n}",
+            Photo(
+                f"IMG_{900 + n:04}.jpg",
+                tuple((600 + 100 * f, 1800 + 1300 * f, 1500 + 100 * f, 900 + 1300 * f) for f in range(n % 4)),
+                (6000, 4000), before(minutes=n), "2026-05-30T13:51:07",
+                f"https://photos.example/events/gala-2026/p-{n}.jpg", 0.3 + n / 100 if distance else None,
+            ),
+        )
+        for n in range(1, count + 1)
+    )  # fmt: skip
+
+
 def guard(count: int = 214) -> schema.Guard:
     """A removal that waits."""
     return schema.Guard(
@@ -176,12 +228,14 @@ def activity(count: int = 60) -> list[schema.ActivityItem]:
         ("uploaded", "site", "2025-02-batch-1-IMG_{n:04}", "uploaded 2.1 MB"),
         ("failed", "site", "2025-02-batch-1-IMG_{n:04}", "truncated JPEG: 3 of 9 blocks are there"),
         ("withdrawn", "site", "2025-04-batch-4", "private now: 31 scenes removed"),
+        ("photos", "drive", "gala-2026", "3 new photos in gala-2026"),
     ]
     return [
         schema.ActivityItem(
-            id=number, at=before(seconds=(count - number) * 4), kind=kinds[number % 5][0],
-            service=kinds[number % 5][1], message=kinds[number % 5][3],
-            subject=kinds[number % 5][2].format(n=number),
+            id=number, at=before(seconds=(count - number) * 4), kind=kinds[number % 6][0],
+            service=kinds[number % 6][1], message=kinds[number % 6][3],
+            subject=kinds[number % 6][2].format(n=number),
+            data={"count": 3} if kinds[number % 6][0] == "photos" else {},
         )
         for number in range(1, count + 1)
     ]  # fmt: skip
@@ -204,7 +258,9 @@ def status(**more: Any) -> schema.Status:
             "inspect": schema.QueueStatus(waiting=1204, running=2),
             "upload": schema.QueueStatus(waiting=12, running=4, failed=3),
         },
-        "counts": schema.Counts(batches=14, public_batches=11, scenes=18_543, versions=55_102, live=17_902),
+        "counts": schema.Counts(batches=14, public_batches=11, scenes=18_543, versions=55_102, live=17_902,
+            events=5, event_photos=2_407, faces=6_618,
+        ),
         "sources": [schema.SourceStatus(name="images", state="running", last_success_at=before(seconds=2))],
         "blocked": [],
         "watcher": schema.WatcherStatus(watches=61),
@@ -269,6 +325,9 @@ class FakeFeed:
         self.refreshed = 0
         self.refuse: AskFailed | None = None
         self.previews: list[int] = []
+        self.event_previews: list[str] = []
+        self.cursors: list[str | None] = []
+        self.searched: list[tuple[str, bytes]] = []
         self.answered = anyio.Event()
         self.answered.set()
         self.send: Callable[[Event], None] = lambda event: None
@@ -277,6 +336,7 @@ class FakeFeed:
         self.lists: dict[ListName, tuple[Keyed[Any], ...]] = {
             "batches": tuple(Keyed(b.name, b) for b in (batches() if full else [])),
             "jobs": tuple(Keyed(j.id, j) for j in (jobs() if full else [])),
+            "events": tuple(Keyed(e.event_id, e) for e in (events() if full else [])),
             "guards": tuple(Keyed(g.id, g) for g in ([guard()] if full else [])),
             "scenes": tuple(Keyed(s.scene_id, s) for s in ([scene(n) for n in range(1, 41)] if full else [])),
         }
@@ -371,6 +431,20 @@ class FakeFeed:
 
     async def stages(self, batch: str) -> list[Keyed[str]]:
         return [Keyed(name, name) for name in ("final_crops", "initial_scan", "inverted_original_scans")]
+
+    async def event_photos(self, event_id: str, cursor: str | None = None) -> PhotoPage:
+        self.cursors.append(cursor)
+        return PhotoPage(photos()[20:]) if cursor else PhotoPage(photos()[:20], "p-20")
+
+    async def find_person(self, event_id: str, picture: bytes) -> Found:
+        self.searched.append((event_id, picture))
+        if picture == b"landscape":
+            raise AskFailed("there is no face in the picture", "take one where the face is larger")
+        return Found(2 if picture == b"pair" else 1, photos(6, distance=True))
+
+    async def event_preview(self, photo_id: str, width: int, height: int) -> bytes:
+        self.event_previews.append(photo_id)
+        return picture(width, height)
 
     async def preview(self, version_id: int, width: int, height: int) -> bytes:
         self.previews.append(version_id)

@@ -10,6 +10,8 @@ import anyio
 
 from tests.tui.fake_feed import NOW, FakeFeed
 from tui.app import Dashboard
+from tui.screens.photos import FoundView, PhotosView
+from tui.screens.picture import Canvas
 from tui.screens.scenes import Scenes
 from tui.widgets.stages import Stages
 
@@ -48,6 +50,12 @@ async def settled(app: Dashboard, pilot: Pilot[None]) -> None:
         stages = screen.query_one(Stages)
         with anyio.fail_after(5):
             while stages.wants():
+                await anyio.sleep(0.01)
+        await pilot.pause()
+    view = app.screen
+    if isinstance(view, PhotosView | FoundView) and app.pictures:
+        with anyio.fail_after(5):
+            while view.table.selected is not None and not view.query_one(Canvas).picture:
                 await anyio.sleep(0.01)
         await pilot.pause()
 

@@ -12,7 +12,7 @@ BEGIN, END = "<!-- keys: made from tui/keys.py -->\n", "<!-- end of keys -->\n"
 SCOPES = {
     "all": "Everywhere",
     "move": "In every list",
-    "list": "In Batches, Scenes, Jobs, Guards and Activity",
+    "list": "In Batches, Scenes, Events, Jobs, Guards and Activity",
 }
 
 

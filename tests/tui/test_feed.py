@@ -15,10 +15,12 @@ from syncd.control import schema
 from syncd.control.server import ControlServer
 from tests.control.conftest import serving
 from tests.control.memory_api import MemoryApi, item
+from tests.control.memory_events import event
 from tests.tui.running import running
 from tui import asks
 from tui.asks import AskFailed, Interest
-from tui.feed import DaemonFeed, clean
+from tui.clean import clean
+from tui.feed import DaemonFeed
 from tui.state import State, reduce
 
 if TYPE_CHECKING:
@@ -97,6 +99,9 @@ class Site(MemoryApi):
             msgspec.structs.replace(item(number), subject=name, message=f"did {name}", kind=name[:9])
             for number, name in enumerate(names, 1)
         ]
+        self.events.rows = {
+            name: event(name, name, last_error=name, account=name, drive_folder_id=name) for name in names
+        }
         self.job_rows = {
             name: msgspec.structs.replace(
                 next(iter(self.job_rows.values())), id=name, subject=name, error=name
@@ -280,7 +285,8 @@ async def test_an_answer_of_another_version_does_not_end_the_dashboard(socket_pa
         asks.SetPublic("roll", False), asks.SetSource("roll", None), asks.SetSource("roll", "initial_scan"),
         asks.StartSync(), asks.StartSync("roll"), asks.RetryJobs(("j1", "j2")), asks.RetryFailed(),
         asks.CancelJob("j1"), asks.Pause("site"), asks.Resume("site"), asks.Pause(), asks.Resume(),
-        asks.Reload(),
+        asks.Reload(), asks.SetAutoSync("wedding", True), asks.SetAutoSync("wedding", False),
+        asks.SetInterval("wedding", 0.5), asks.SyncEvent("wedding"), asks.ForgetPerson("wedding", b"face"),
     ],
     ids=repr,
 )  # fmt: skip
@@ -334,7 +340,7 @@ async def test_hostile_names_are_shown_escaped_on_every_screen(socket_path: Path
         with anyio.fail_after(10):
             while not dashboard.app.state.live:
                 await anyio.sleep(0.02)
-        for key in "12380":
+        for key in "123480":
             await dashboard.press(key)
             await anyio.sleep(0.3)
             await dashboard.settled()

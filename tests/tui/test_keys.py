@@ -15,6 +15,8 @@ from tui.asks import AskFailed
 from tui.screens.dialogs import Approval, PlanView, StageChoice, Withdrawal
 from tui.screens.help import HelpView
 from tui.screens.lists import ListScreen
+from tui.screens.people import WhichPicture
+from tui.screens.photos import PhotosView
 from tui.screens.picture import PictureView
 from tui.state import Ended, ListArrived, Lost
 from tui.widgets.table import VirtualTable
@@ -92,6 +94,15 @@ CASES: dict[tuple[str, str], Case] = {
     ("scenes", "stage_next"): Case(("3",), lambda d: d.app.current.stage == 0),
     ("scenes", "stage_previous"): Case(("3",), lambda d: d.app.current.stage == 1),
     ("scenes", "live_only"): Case(("3",), lambda d: d.feed.interest.live_only and len(table(d).rows) == 36),
+    ("events", "open"): Case(("4",), showing(PhotosView)),
+    ("events", "auto_sync"): Case(("4",), asked(asks.SetAutoSync("cup-final", False))),
+    ("events", "find"): Case(("4",), showing(WhichPicture)),
+    ("events", "sync"): Case(("4", "j"), asked(asks.SyncEvent("gala-2026"))),
+    ("events", "rarer"): Case(("4",), asked(asks.SetInterval("cup-final", 5))),
+    ("events", "sooner"): Case(("4",), asked(asks.SetInterval("cup-final", 1))),
+    ("events", "forget"): Case(("4",), showing(WhichPicture)),
+    ("events", "read_down"): Case(("4",), lambda d: d.app.current.query_one("#failed").position > 0),
+    ("events", "read_up"): Case(("4", "J"), lambda d: d.app.current.query_one("#failed").position == 0),
     ("jobs", "mark"): Case(("8",), lambda d: table(d).marks == {"j-101"} and table(d).position == 1),
     ("jobs", "retry"): Case(("8",), asked(asks.RetryJobs(("j-101",)))),
     ("jobs", "retry_all"): Case(("8",), asked(asks.RetryFailed())),
@@ -129,7 +140,12 @@ def test_one_grammar_on_every_screen() -> None:
         "y": "copy",
         "S": "sync",
     }
-    fixed = {"esc": {"back"}, "enter": {"open"}, "r": {"refresh", "retry"}, "space": {"public", "mark"}}
+    fixed = {
+        "esc": {"back"},
+        "enter": {"open"},
+        "r": {"refresh", "retry"},
+        "space": {"public", "mark", "auto_sync"},
+    }
     for mode_ in keys.MODES:
         names: dict[str, str] = {}
         for key in keys.keys_for(mode_.name):
@@ -347,7 +363,7 @@ async def test_only_what_is_seen_is_asked_for() -> None:
             wanted[mode_.name] = set(dashboard.feed.interest.lists)
     assert wanted == {
         "overview": {"guards"}, "batches": {"batches"}, "scenes": {"scenes", "batches"}, "jobs": {"jobs"},
-        "guards": {"guards"}, "activity": set(),
+        "events": {"events"}, "guards": {"guards"}, "activity": set(),
     }  # fmt: skip
 
 

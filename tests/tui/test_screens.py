@@ -48,6 +48,8 @@ async def test_screens_look_as_they_did(size: str, kind: str) -> None:
         ("stage", ("2", "s")),
         ("plan", ("2", "d")),
         ("picture", ("3", "enter")),
+        ("photos", ("4", "j", "enter", "j")),
+        ("which", ("4", "f", "x", "enter")),
         ("filter", ("2", "slash", "f", "i", "n")),
     ],
 )

@@ -100,6 +100,7 @@ def test_connecting_again_is_said_and_keeps_what_was_known() -> None:
         (ActivityArrived(()), set()),
         (ListArrived("jobs", 3, ()), {"jobs"}),
         (ListFailed("guards", "no"), {"guards"}),
+        (ListArrived("events", 3, ()), {"events"}),
         (ListAsked("scenes", ("a", "")), {"scenes"}),
         (ListAsked("scenes", ("", "")), set()),
         (Started("a"), {"busy"}),
@@ -226,7 +227,7 @@ def snapshots(draw: st.DrawFn) -> ActivitySnapshot:
 
 @st.composite
 def lists(draw: st.DrawFn) -> ListArrived:
-    name: Any = draw(st.sampled_from(["batches", "scenes", "jobs", "guards"]))
+    name: Any = draw(st.sampled_from(["batches", "scenes", "events", "jobs", "guards"]))
     keys = draw(st.lists(st.integers(1, 9), unique=True, max_size=6))
     subject = (draw(words), "") if name == "scenes" else ("", "")
     return ListArrived(name, draw(moments), tuple(Keyed(str(n), scene(n)) for n in keys), subject)

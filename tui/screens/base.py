@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tui.state import Part, State
 
 EVERYTHING: frozenset[Part] = frozenset(
-    {"link", "status", "sync", "activity", "batches", "scenes", "jobs", "guards", "busy", "flash"}
+    {"link", "status", "sync", "activity", "batches", "scenes", "events", "jobs", "guards", "busy", "flash"}
 )
 
 

@@ -8,6 +8,7 @@ from textual.containers import Container
 
 from syncd.text import human_count, human_size
 from tui import look
+from tui.arrivals import arrivals
 from tui.asks import Interest, Pause, Resume, StartSync
 from tui.needs import Need, need_rows
 from tui.screens.activity_line import activity_line
@@ -49,15 +50,17 @@ class Overview(ModeScreen):
         )  # fmt: skip
         sync, queues, files = Lines(id="sync"), Lines(id="queues"), Lines(id="files")
         totals, sources, activity = Lines(id="totals"), Lines(id="sources"), Lines(id="recent")
+        arrivals = Lines(id="arrivals")
         titles = {
             needs: "Needs you", services: "Services", sync: "Sync", queues: "Queues", files: "Throughput",
             totals: "Totals", sources: "Sources", activity: "Activity",
+            arrivals: "New in events, last hour",
         }  # fmt: skip
         for widget, title in titles.items():
             widget.border_title = title
             widget.add_class("panel")
         sums = Container(totals, sources, id="sums")
-        yield Container(needs, sync, Container(services, sums, id="pair"), queues, files, id="left")
+        yield Container(needs, sync, Container(services, sums, id="pair"), queues, arrivals, files, id="left")
         yield Container(activity, id="right")
 
     def main(self) -> Widget | None:
@@ -79,6 +82,7 @@ class Overview(ModeScreen):
             self.query_one("#sync", Lines).show([self._sync()])
         if "activity" in dirty:
             self._paint_activity()
+        self._paint_arrivals()
         self._paint_services()
         self.query_one("#sources", Lines).show(self._sources())
 
@@ -160,7 +164,7 @@ class Overview(ModeScreen):
             )
 
         gap: Span = ("   ", "")
-        return [
+        lines: list[Line] = [
             (
                 *cell("batches", counts.batches if counts else None),
                 gap,
@@ -173,6 +177,9 @@ class Overview(ModeScreen):
             ),
             (*cell("versions", counts.versions if counts else None),),
         ]
+        if counts is not None and counts.events:
+            lines.append((*cell("events", counts.events), gap, *cell("photos", counts.event_photos)))
+        return lines
 
     def _sources(self) -> list[Line]:
         status, glyphs = self.state.status, self.glyphs
@@ -223,6 +230,20 @@ class Overview(ModeScreen):
             return
         rows = look.chart(rates.history, width, height - 1, glyphs)
         files.show([said, *(((row, tone),) for row in rows)])
+
+    def _paint_arrivals(self) -> None:
+        """Photos that came into events in the last hour: a bar a minute, and how many into which."""
+        panel, status, glyphs = self.query_one("#arrivals", Lines), self.state.status, self.glyphs
+        panel.display = status is not None and status.counts.events > 0 and self.size.height >= 30
+        if not panel.display:
+            return
+        width = self.query_one("#queues", Lines).content_size.width  # this one has none before it is seen
+        came = arrivals(self.state.activity, self.now())
+        bars = look.spark(came.minutes, min(60, max(10, width - 30)), glyphs)
+        words = ", ".join(f"{event} {human_count(count)}" for event, count in came.events) or "nothing new"
+        panel.show(
+            [((bars, "accent" if came.photos else "rule"), (f"  {words}", "" if came.photos else "dim"))]
+        )
 
     def _paint_activity(self) -> None:
         recent = self.query_one("#recent", Lines)

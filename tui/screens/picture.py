@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from syncd.control import schema
+    from tui.look import Line
+    from tui.widgets.picture import PhotoWant
 
 
 class Canvas(Toned):
@@ -42,23 +44,20 @@ class PictureView(ModalScreen[None]):
     COMPONENT_CLASSES: ClassVar[set[str]] = set(TONE_CLASSES)
     AUTO_FOCUS = ""
 
-    def __init__(self, version: schema.Version) -> None:
-        super().__init__()
-        self.version = version
+    def caption(self) -> Line:
+        """What is said below it."""
+        raise NotImplementedError
+
+    def want(self, width: int, height: int) -> Want | PhotoWant:
+        """The picture that fits into so many cells."""
+        raise NotImplementedError
 
     def compose(self) -> ComposeResult:
         yield Canvas(id="canvas")
         yield Lines(id="caption")
 
     def on_mount(self) -> None:
-        version = self.version
-        caption = (
-            (f" {version.version_type}  ", "bold"),
-            (version.local_path, "dim"),
-            ("   esc", "key"),
-            (" close", "dim"),
-        )
-        self.query_one(Lines).show([caption])
+        self.query_one(Lines).show([(*self.caption(), ("   esc", "key"), (" close", "dim"))])
 
     def on_resize(self, _event: events.Resize) -> None:
         self.run_worker(self._load(), exclusive=True)
@@ -68,10 +67,23 @@ class PictureView(ModalScreen[None]):
 
         assert isinstance(self.app, Dashboard)
         width, height = self.app.size
-        want = Want(self.version.version_id, self.version.sha256 or "", width, height - 1)
         canvas = self.query_one(Canvas)
-        canvas.picture = await self.app.picture(want)
+        canvas.picture = await self.app.picture(self.want(width, height - 1))
         canvas.refresh()
 
     def action_close(self) -> None:
         self.dismiss(None)
+
+
+class VersionPicture(PictureView):
+    """A version of a scene."""
+
+    def __init__(self, version: schema.Version) -> None:
+        super().__init__()
+        self.version = version
+
+    def caption(self) -> Line:
+        return (f" {self.version.version_type}  ", "bold"), (self.version.local_path, "dim")
+
+    def want(self, width: int, height: int) -> Want:
+        return Want(self.version.version_id, self.version.sha256 or "", width, height)

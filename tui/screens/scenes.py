@@ -205,10 +205,10 @@ class Scenes(ListScreen):
             self.dashboard.copy(version.url or version.local_path)
 
     def do_open(self) -> None:
-        from tui.screens.picture import PictureView
+        from tui.screens.picture import VersionPicture
 
         if (version := self._version()) is not None:
-            self.app.push_screen(PictureView(version))
+            self.app.push_screen(VersionPicture(version))
 
     def leave(self) -> None:
         self.dashboard.go("batches")

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.color import Color
 from rich.color_triplet import ColorTriplet
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from tui.asks import Box
+
+BOX = bytes((255, 214, 10))
+"""The colour of boxes: seen on skin, and on light and dark pictures."""
 
 
 class Pixels(NamedTuple):
@@ -27,6 +35,44 @@ def decode(picture: bytes) -> Pixels | None:
     width, height = struct.unpack_from(">HH", picture)
     data = picture[4:]
     return Pixels(width, height, data) if width and height and len(data) == width * height * 3 else None
+
+
+class PhotoWant(NamedTuple):
+    """A photo of an event to ask for, with these boxes (in pixels of an original of `size`): fits into
+    `columns` x `rows` cells."""
+
+    photo_id: str
+    boxes: tuple[Box, ...]
+    size: tuple[int, int]
+    columns: int
+    rows: int
+
+
+def boxed(pixels: Pixels, boxes: Iterable[Box], size: tuple[int, int]) -> Pixels:
+    """The picture with the outlines of `boxes`, given in pixels of its original of `size`."""
+    width, height, data = pixels
+    if not all(size):
+        return pixels
+    across, down = width / size[0], height / size[1]
+    drawn = bytearray(data)
+
+    def line(x: int, y: int, length: int) -> None:
+        at = (y * width + x) * 3
+        drawn[at : at + length * 3] = BOX * length
+
+    for top, right, bottom, left in boxes:
+        first, last = _within(left * across, width), _within(right * across, width)
+        above, below = _within(top * down, height), _within(bottom * down, height)
+        line(first, above, last - first + 1)
+        line(first, below, last - first + 1)
+        for y in range(above, below + 1):
+            line(first, y, 1)
+            line(last, y, 1)
+    return Pixels(width, height, bytes(drawn))
+
+
+def _within(place: float, length: int) -> int:
+    return max(0, min(length - 1, round(place)))
 
 
 def half_blocks(pixels: Pixels) -> list[Strip]:
