@@ -139,6 +139,7 @@ class Daemon:
         handlers.update(events.handlers)
         accounts = await stack.enter_async_context(AccountsAnswers(store, access, drive.signed_in))
         site.listing_took = batches.listing_took
+        service.on_blocked = batches.block
         api = DaemonApi(
             config=lambda: self.config,
             activity=activity,

@@ -34,6 +34,7 @@ class BatchesService:
         self._watcher: FolderWatcher | None = None
         self._overflows_before = 0
         self._blocked: str | None = None
+        self._handle: ServiceHandle | None = None
         self._state = "starting"
         self._last_success_at: datetime | None = None
 
@@ -44,7 +45,7 @@ class BatchesService:
         self._watcher = FolderWatcher(
             settings.images_dir, settings.stages, self._hint, rescan_minutes=settings.rescan_minutes
         )
-        self._state = "running"
+        self._state, self._handle = "running", handle
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watcher.run)
@@ -64,14 +65,20 @@ class BatchesService:
         except SyncdError:
             return  # the catalogue is busy; the next look is seconds away
         reason = await anyio.to_thread.run_sync(check_root, self._config().batches.images_dir, known)
-        if reason is None:
-            self._last_success_at = datetime.now(UTC)
-            if self._blocked is not None:
-                self._hint(None)
-            handle.set_state("running")
-        else:
-            handle.set_state("blocked", reason)
+        if reason is not None:
+            self.block(reason)
+            return
+        self._last_success_at = datetime.now(UTC)
+        handle.set_state("running")
+        if self._blocked is not None:
+            self._blocked = None
+            self._hint(None)
+
+    def block(self, reason: str) -> None:
+        """The root must not be believed, whoever noticed it."""
         self._blocked = reason
+        if self._handle is not None:
+            self._handle.set_state("blocked", reason)
 
     def listing_took(self, duration_s: float) -> None:
         """Tells how long listing everything takes, in seconds."""

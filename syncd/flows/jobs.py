@@ -85,7 +85,7 @@ class JobRunner:
 
     async def run(self) -> None:
         """Runs jobs until cancelled; those that were interrupted go back to the queue."""
-        await self._catalogue.write(queries.requeue_interrupted)
+        await self._catalogue.write(lambda db: queries.requeue_interrupted(db, self._handlers))
         # A task that was cancelled before its first step could not give back what was taken for it.
         self._limiter = anyio.Semaphore(_AT_ONCE)
         self._scopes.clear()
@@ -104,7 +104,7 @@ class JobRunner:
                         await self._wake.wait()
         finally:
             with anyio.CancelScope(shield=True):
-                await self._catalogue.write(queries.requeue_interrupted)
+                await self._catalogue.write(lambda db: queries.requeue_interrupted(db, self._handlers))
 
     async def _run_one(self, job: JobRow) -> None:
         try:

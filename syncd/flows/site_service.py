@@ -84,6 +84,8 @@ class SiteService:
         self._failures = 0
         self._handle: ServiceHandle | None = None
         self._again: set[str] = set()
+        self.on_blocked: Callable[[str], None] = lambda reason: None
+        """Told why the images folder could not be believed."""
         self._rested_at: dict[str | None, float] = {}
         """Until when file events of a batch wait: while a large one is being filled, looking at it each time
         would be all that is done."""
@@ -213,6 +215,7 @@ class SiteService:
         if isinstance(run.error, RootBlocked):
             self._retry(run, _ROOT_LOOK_S)
             self._say("blocked", run.error)
+            self.on_blocked(str(run.error))
             return
         self._failures += 1
         wait_s = min(_LONGEST_BACK_OFF_S, 2.0 ** (self._failures - 1)) * random.uniform(0.75, 1.25)

@@ -31,6 +31,7 @@ def test_rows_deleted_by_hand_come_back(daemon: Daemon) -> None:
     place.sql("DELETE FROM image_versions WHERE scene_id = 'b-1'")
     daemon.wait_live(keys, 10)
     assert daemon.sync()["state"] == "done"
+    daemon.wait_idle()
     place.check()
 
 
@@ -90,6 +91,7 @@ def test_a_catalogue_locked_by_hand(daemon: Daemon) -> None:
     place.sql("VACUUM")
     place.add("b/final_crops/w.jpg", 4)
     daemon.wait_live([f"scenes/b-{n}.jpg" for n in "wxyz"])
+    daemon.wait_idle()
     place.check()
 
 
@@ -109,6 +111,7 @@ def test_scene_ids_that_meet_at_the_same_moment(daemon: Daemon) -> None:
     for row in held:
         plain = f"{row['batch_name']}-{row['base_filename']}"
         assert row["scene_id"] in (plain, f"{plain}~2")
+    daemon.wait_idle()
     place.check()
 
 
@@ -191,6 +194,7 @@ def test_files_swapped_for_links(daemon: Daemon) -> None:
         place.add(f"b/final_crops/{n}.jpg", n)
     daemon.wait_live([f"scenes/b-{n}.jpg" for n in range(3)], 15)
     wait_for(lambda: all(place.read(f"scenes/b-{n}.jpg") == small_jpeg(n) for n in range(3)))
+    daemon.wait_idle()
     place.check()
 
 

@@ -219,6 +219,7 @@ def test_pause_and_resume(daemon: Daemon) -> None:
     place.ctl("resume")
     daemon.wait_live(["scenes/b-x.jpg", "scenes/b-y.jpg"])
     assert {s["state"] for s in daemon.services().values()} == {"running"}
+    daemon.wait_idle()
     place.check()
 
 

@@ -114,6 +114,7 @@ def test_source_directory_through_the_api(daemon: Daemon) -> None:
     daemon.call("PATCH", "/api/batches/nope", {"is_public": True}, status=404)
     daemon.call("PATCH", "/api/batches/b", {"is_public": "yes"}, status=422)
     daemon.call("PATCH", "/api/batches/b", {"unknown": 1}, status=422)
+    daemon.wait_idle()
     place.check()
 
 
@@ -139,6 +140,7 @@ def test_failed_photos_are_listed_and_cured(daemon: Daemon) -> None:
     wait_for(lambda: daemon.get("/api/jobs?state=failed")["items"] == [])
     assert daemon.sync()["state"] == "done"
     assert place.ctl("sync", "--wait", code=0)
+    daemon.wait_idle()
     place.check()
 
 
@@ -379,6 +381,7 @@ def test_growing_files_are_never_published_torn(daemon: Daemon) -> None:
         assert place.rows("SELECT sha256 FROM image_versions WHERE r2_key = ?", f"scenes/b-{n}.jpg") == [
             {"sha256": last}
         ]
+    daemon.wait_idle()
     place.check()
 
 
@@ -450,6 +453,7 @@ def test_a_burst_into_new_folders(daemon: Daemon) -> None:
     shutil.rmtree(place.images / "renamed")
     daemon.sync()
     daemon.wait_live([*keys, *moved])
+    daemon.wait_idle()
     place.check()
 
 

@@ -109,6 +109,7 @@ def test_through_the_api(daemon: Daemon) -> None:
         uploads = sorted(a["key"] for a in foreseeable(dry["actions"], done) if a["action"] == "upload")
         assert sorted(i["message"].split()[-1] for i in acted if i["kind"] == "uploaded") == uploads
         assert daemon.call("POST", "/api/admin/sync", {"dry_run": True})["actions"] == []
+    daemon.wait_idle()
     place.check()
 
 
