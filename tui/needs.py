@@ -53,7 +53,10 @@ def _all(state: State, status: schema.Status) -> Iterator[Need]:
     for service in status.services:
         if service.state in ("needs_auth", "failed", "blocked"):
             yield _service(service)
+    told = {s.name for s in status.services if s.state in ("needs_auth", "failed", "blocked")}
     for blocked in status.blocked:
+        if blocked.what in told:
+            continue
         text = f"{blocked.reason}"
         yield Need(
             f"blocked:{blocked.what}", "warn", "bad", blocked.what, text, "y", "copy reason", copy=text

@@ -279,6 +279,36 @@ async def test_an_answer_of_another_version_does_not_end_the_dashboard(socket_pa
         assert "dreaming" in f"{state.link.error} {state.link.hint}"
 
 
+async def test_events_and_who_is_on_their_photos(socket_path: Path) -> None:
+    api, feed = Site(), DaemonFeed(socket_path)
+    async with serving(ControlServer(api, socket_path)), following(socket_path) as followed:
+        followed.feed.look(Interest(lists=frozenset({"events"})))
+        state = await followed.until(lambda s: s.events.items)
+        ((key, shown),) = state.events.items
+        assert (key, shown.name, shown.photos) == ("wedding", "Wedding\\x1b[2J", 1234)
+
+        page = await feed.event_photos(key)
+        ((photo_id, photo),) = page.rows
+        assert (photo.boxes, photo.size, page.next_cursor) == (((1, 20, 30, 4),), (6000, 4000), None)
+        found = await feed.find_person(key, b"face")
+        assert (found.faces, found.more) == (2, False)
+        assert {row.value.name for row in found.rows} == {"a\\x1b.jpg"}
+        assert await feed.event_preview(photo_id, 40, 30) == b"event rgb 40x30"
+        with pytest.raises(AskFailed) as nobody:
+            await feed.find_person(key, b"landscape")
+        assert "face is larger" in nobody.value.hint
+
+        await feed.do(asks.SetInterval(key, 5))
+        assert (api.events.rows[key].enabled, api.events.rows[key].interval_minutes) == (True, 5)
+        await feed.do(asks.SetAutoSync(key, False))
+        await feed.do(asks.SetAutoSync(key, True))
+        assert api.events.rows[key].interval_minutes == 5, "it keeps the interval that it had"
+        await feed.do(asks.SetAutoSync(key, False))
+        assert not api.events.rows[key].enabled
+        said = await feed.do(asks.ForgetPerson(key, b"face"))
+        assert (said, api.events.forgotten) == ("forgotten: 3 faces are gone and stay gone", [b"face"])
+
+
 @pytest.mark.parametrize(
     "ask",
     [

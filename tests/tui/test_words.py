@@ -37,7 +37,10 @@ def test_the_most_pressing_comes_first_and_says_what_to_press() -> None:
             service("drive", "needs_auth", "token revoked"),
             service("mirror", "failed", "no such host"),
         ],
-        blocked=[schema.Blocked(what="images", reason="the folder is not mounted", since=before(minutes=1))],
+        blocked=[
+            schema.Blocked(what="drive", reason="token revoked", since=before(minutes=1)),
+            schema.Blocked(what="images", reason="the folder is not mounted", since=before(minutes=1)),
+        ],
         guards=2,
         conflicts=["a-b + c and a + b-c would both be a-b-c"],
         watcher=schema.WatcherStatus(mode="polling"),

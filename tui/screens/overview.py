@@ -192,7 +192,7 @@ class Overview(ModeScreen):
             lines.append(
                 (
                     (f"{glyph} ", tone),
-                    (fit(source.name, 8), ""),
+                    (f"{fit(source.name, 7, more=glyphs.more)} ", ""),
                     (fit(source.state, 12), tone),
                     (seen, "dim"),
                 )
