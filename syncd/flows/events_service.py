@@ -65,7 +65,7 @@ class FacesService:
             handle.ready()
             while True:
                 wanted = self._config().faces.enabled
-                if wanted and not self._available():
+                if wanted and not self._available() and await self._has_events():
                     handle.set_state("blocked", f"{MISSING}: {MISSING_HINT}")
                 else:
                     handle.set_state("running")
@@ -76,6 +76,12 @@ class FacesService:
                 await anyio.sleep(_LOOK_S)
         finally:
             self._runs = False
+
+
+    async def _has_events(self) -> bool:
+        """Who has no events misses nothing when the extra is not there."""
+        async with self._catalogue.reader() as db:
+            return (await queries.totals(db))[0] > 0
 
 
 class DriveService:
