@@ -203,7 +203,7 @@ def _print_report(run: SyncRun) -> None:
     ]
     click.echo(f"{shape['state']}: {', '.join(parts)} in {human_duration(shape['duration_s'])}")
     if run.error is not None:
-        _complain(run.error)
+        _complain(run.error, "what is recorded stays; run it again once that is mended")
     if run.guard_id is not None:
         click.echo(
             "syncd: some removals wait for a person\n"
@@ -212,12 +212,12 @@ def _print_report(run: SyncRun) -> None:
         )
 
 
-def _complain(error: SyncdError) -> None:
+def _complain(error: SyncdError, hint: str | None = None) -> None:
     from syncd.text import printable
 
     click.echo(f"syncd: {printable(error.message)}", err=True)
-    if error.hint:
-        click.echo(f"hint: {printable(error.hint)}", err=True)
+    if error.hint or hint:
+        click.echo(f"hint: {printable(error.hint or hint or '')}", err=True)
 
 
 def guarded(command: Callable[[], Any]) -> int:
