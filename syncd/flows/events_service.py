@@ -77,7 +77,6 @@ class FacesService:
         finally:
             self._runs = False
 
-
     async def _has_events(self) -> bool:
         """Who has no events misses nothing when the extra is not there."""
         async with self._catalogue.reader() as db:
