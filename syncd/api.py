@@ -111,7 +111,7 @@ class DaemonApi:
         if run is None:
             return schema.SyncReport(state="done")
         # Asked for again and again while it runs: what was done is in the activity.
-        return msgspec.structs.replace(report(run), actions=[])
+        return report(run, with_actions=False)
 
     async def _sync_of(self, job_id: str) -> schema.SyncReport:
         for run in self._service.running:
@@ -378,6 +378,6 @@ class DaemonApi:
         )
 
 
-def report(run: SyncRun) -> schema.SyncReport:
+def report(run: SyncRun, *, with_actions: bool = True) -> schema.SyncReport:
     """The run as the API's reply."""
-    return msgspec.convert(run.as_dict(), schema.SyncReport)
+    return msgspec.convert(run.as_dict(with_actions=with_actions), schema.SyncReport)

@@ -287,9 +287,8 @@ def _handlers(service: SiteService) -> dict[str, Any]:
             await service.sync(run, whole=True)
             tasks.cancel_scope.cancel()
         progress(run.done_steps, run.total)
-        shape = run.as_dict()
-        if len(shape["actions"]) > _ACTIONS_KEPT:
-            shape["actions"] = []  # the activity has them; a job's row stays small
+        # The activity has them all; a job's row stays small.
+        shape = run.as_dict(with_actions=len(run.actions) <= _ACTIONS_KEPT)
         return Outcome(run.state, shape, shape["error"])
 
     async def pull_scenes(job: JobRow, progress: Progress) -> Outcome:

@@ -35,7 +35,8 @@ class SyncRun:
     """The newest plan of each batch: what was there and known."""
     uploaded: int = 0
     removed: int = 0
-    recorded: int = 0
+    recorded: set[str] = field(default_factory=set)
+    """Absolute paths of the files recorded; in a dry run, of those that would be."""
     bytes: int = 0
     failed: dict[str, str] = field(default_factory=dict)
     """Reasons by absolute path."""
@@ -72,8 +73,8 @@ class SyncRun:
     @property
     def unchanged(self) -> int:
         """Files that are as they were recorded, and well."""
-        recorded = {action.local_path for action in self.actions if action.action == "record"}
-        return max(0, self.scanned - len(recorded.union(self.failed)))
+        only_failed = sum(path not in self.recorded for path in self.failed)
+        return max(0, self.scanned - len(self.recorded) - only_failed)
 
     def look_again_in(self, batch_name: str, wait_s: float) -> None:
         self.again_s[batch_name] = min(wait_s, self.again_s.get(batch_name, wait_s))
@@ -102,8 +103,8 @@ class SyncRun:
     def did_something(self) -> bool:
         return bool(self.uploaded or self.removed or self.recorded or self.error or self.guard_id)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The JSON shape `sync` of the contract."""
+    def as_dict(self, *, with_actions: bool = True) -> dict[str, Any]:
+        """The JSON shape `sync` of the contract. Actions may be many; who does not want them leaves them."""
         return {
             "job_id": self.job_id,
             "state": self.state,
@@ -119,7 +120,7 @@ class SyncRun:
             "failed": [{"path": path, "reason": why} for path, why in sorted(self.failed.items())],
             "skipped": [item._asdict() for item in self.skipped],
             "ignored": sum(plan.ignored for plan in self.looked_at.values()),
-            "actions": [action._asdict() for action in self.actions],
+            "actions": [action._asdict() for action in self.actions] if with_actions else [],
             "error": str(self.error) if self.error else None,
             "guard_id": self.guard_id,
             "total": self.total,

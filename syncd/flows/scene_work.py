@@ -150,7 +150,7 @@ class SceneWork:
             if file.same_content:
                 continue
             self._did(Action("record", scene.scene_id, file.seen.stage, file.seen.local_path, None))
-            self._run.recorded += 1
+            self._run.recorded.add(file.seen.local_path)
             if scene.upload_key is None or file.seen.relative_path != current:
                 self._emit("recorded", scene.scene_id, f"recorded {file.seen.relative_path}")
         return ids

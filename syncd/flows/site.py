@@ -209,6 +209,7 @@ class Site:
         if run.options.dry_run:
             folders = tuple(f"{self.config.batches.images_dir}/{name}/" for name in names)
             run.actions = [a for a in run.actions if not a.local_path.startswith(folders)] + actions
+            run.recorded = {action.local_path for action in run.actions if action.action == "record"}
             return
         run.total = run.done_steps + len(actions)
         if is_full and not run.options.db_only:

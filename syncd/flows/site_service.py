@@ -249,7 +249,7 @@ async def sync_until_settled(site: Site, run: SyncRun) -> SyncRun:
 
 async def log_run(site: Site, run: SyncRun, row: int | None = None) -> None:
     """Writes the run into sync_log, into the row begun for it or a new one."""
-    shape = run.as_dict()
+    shape = run.as_dict(with_actions=False)
     lists = {"skipped", "failed"}
     counts = log.SyncCounts(
         **{f.name: len(shape[f.name]) if f.name in lists else shape[f.name] for f in fields(log.SyncCounts)}
