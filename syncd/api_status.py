@@ -18,6 +18,7 @@ from syncd.flows.batches_service import BatchesService
 from syncd.flows.events_service import DriveService
 from syncd.flows.site_service import SiteService
 from syncd.supervisor import ServiceInfo
+from syncd.text import rfc3339
 
 _LOOK_AT_COUNTS_S = 0.5
 """While there is work, counts of the catalogue are this old at the most, however often they are asked for."""
@@ -138,7 +139,7 @@ def _blocked(services: Sequence[ServiceInfo]) -> list[schema.Blocked]:
 
 
 def _time(info: ServiceInfo) -> str:
-    return info.since.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return rfc3339(info.since)
 
 
 def service_status(info: ServiceInfo) -> schema.ServiceStatus:

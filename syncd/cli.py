@@ -166,16 +166,12 @@ def _sync(config: Config, options: Any, db_path: Path, as_json: bool) -> SyncRun
 
     if options.dry_run and not db_path.exists():
         # Nothing to lock, and nothing may be left behind.
-        return anyio.run(main, backend_options={"use_uvloop": _has_uvloop()})
+        return anyio.run(main, backend_options={"use_uvloop": True})
     prepare_state_dir(config.daemon.state_dir)
     db_path.parent.mkdir(parents=True, exist_ok=True)
     with acquire_lock(db_path.parent):
         empty_staging(config.daemon.state_dir / "staging")
-        return anyio.run(main, backend_options={"use_uvloop": _has_uvloop()})
-
-
-def _has_uvloop() -> bool:
-    return os.name == "posix" and sys.platform != "cygwin"
+        return anyio.run(main, backend_options={"use_uvloop": True})
 
 
 def _print_report(run: SyncRun) -> None:
@@ -250,10 +246,9 @@ def guarded(command: Callable[[], Any]) -> int:
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """Of several errors at once, the one to tell: one of ours before anything else."""
-    from syncd.supervisor import leaves
+    from syncd.supervisor import find, leaves
 
-    found = leaves(errors)
-    return next((error for error in found if isinstance(error, SyncdError)), found[0])
+    return find(errors, SyncdError) or leaves(errors)[0]
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ from syncd.notify import Notifier
 from syncd.remotes.tokens import TokenStore
 from syncd.signals import heed_signals
 from syncd.state_dir import empty_staging, prepare_state_dir
-from syncd.supervisor import Service, Supervisor, leaves
+from syncd.supervisor import Service, Supervisor, find
 
 _log = get_logger("daemon")
 
@@ -78,7 +78,7 @@ class Daemon:
             async with AsyncExitStack() as stack:
                 await self._run(stack)
         except BaseExceptionGroup as errors:
-            fatal = next((leaf for leaf in leaves(errors) if isinstance(leaf, Fatal)), None)
+            fatal = find(errors, Fatal)
             if fatal is not None:
                 raise fatal from errors
             raise

@@ -8,6 +8,10 @@ from typing import NamedTuple
 # --- what a folder holds ---------------------------------------------------------------------------
 
 
+INITIAL_STAGE = "initial_scan"
+"""The stage of files directly in a batch. Its files keep their stem whole."""
+
+
 class FileStat(NamedTuple):
     """What tells an unchanged file without reading it. Times in nanoseconds, size in bytes."""
 

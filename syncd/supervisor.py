@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 import anyio
 
@@ -78,11 +78,19 @@ def back_off_s(failures: float, rng: random.Random) -> float:
     return min(LONGEST_DELAY_S, max(FIRST_DELAY_S, delay_s * rng.uniform(0.75, 1.25)))
 
 
+Found = TypeVar("Found", bound=BaseException)
+
+
 def leaves(error: BaseException) -> list[BaseException]:
     """The errors inside an exception group, however deep; the error itself when it is none."""
     if isinstance(error, BaseExceptionGroup):
         return [leaf for inner in error.exceptions for leaf in leaves(inner)]
     return [error]
+
+
+def find(error: BaseException, kind: type[Found]) -> Found | None:
+    """The first error of this kind inside exception groups, however deep."""
+    return next((leaf for leaf in leaves(error) if isinstance(leaf, kind)), None)
 
 
 def describe(error: BaseException) -> str:
@@ -226,7 +234,7 @@ class Supervisor:
                 for entry in self._entries.values():
                     group.start_soon(self._keep, entry, name=f"service {entry.name}")
         except BaseExceptionGroup as errors:
-            fatal = next((leaf for leaf in leaves(errors) if isinstance(leaf, Fatal)), None)
+            fatal = find(errors, Fatal)
             if fatal is not None:
                 raise fatal from None
             raise

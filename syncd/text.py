@@ -27,9 +27,14 @@ def printable(text: str) -> str:
     return _UNSAFE.sub(_escape, text)
 
 
+def rfc3339(at: datetime) -> str:
+    """A time in UTC as the catalogue and the API write it: RFC 3339 with milliseconds and a Z."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def now_text() -> str:
-    """The time, as the catalogue and the API write it: RFC 3339 in UTC with milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """The time, as `rfc3339` writes it."""
+    return rfc3339(datetime.now(UTC))
 
 
 def human_count(count: int) -> str:

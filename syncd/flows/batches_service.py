@@ -14,6 +14,7 @@ from syncd.config import Config
 from syncd.control import schema
 from syncd.errors import SyncdError
 from syncd.supervisor import ServiceHandle
+from syncd.text import rfc3339
 from syncd.watchers.folder import FolderWatcher
 from syncd.watchers.roots import check_root
 
@@ -91,7 +92,7 @@ class BatchesService:
         return schema.SourceStatus(
             name="batches",
             state="blocked" if self._blocked else self._state,
-            last_success_at=at.isoformat(timespec="milliseconds").replace("+00:00", "Z") if at else None,
+            last_success_at=rfc3339(at) if at else None,
         )
 
     def watcher(self) -> schema.WatcherStatus:

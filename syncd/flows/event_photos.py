@@ -27,6 +27,7 @@ from syncd.model import FacesFound, PhotoFacts
 from syncd.remotes.drive_errors import QuotaExceeded
 from syncd.remotes.drive_items import IMAGE_EXTENSIONS, DriveItem
 from syncd.sinks.sink import Sink
+from syncd.text import rfc3339
 
 MAX_PHOTO_BYTES = 512 * 1024**2
 """What is larger is no photo that a worker could decode."""
@@ -120,7 +121,7 @@ class PhotoWork:
         wait_s = back_off_s * self._rng.uniform(0.75, 1.25)
         wait_s = max(wait_s, getattr(error, "retry_after_s", None) or 0.0)
         at = datetime.now(UTC) + timedelta(seconds=wait_s)
-        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return rfc3339(at)
 
     # --- one attempt --------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ and whenever the place in the feed was lost. What is to be downloaded is a job (
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import anyio
@@ -25,6 +24,7 @@ from syncd.pollers.drive import Feed
 from syncd.remotes.drive_errors import InvalidPageToken
 from syncd.remotes.drive_items import Change, ChangePage, Downloaded, DriveItem
 from syncd.remotes.http import NotFound
+from syncd.text import now_text
 
 Emit = Callable[[str, str, str, dict[str, Any]], None]
 """Tells people: kind, subject, message, data."""
@@ -51,11 +51,6 @@ class Accounts(Protocol):
 
     async def names(self) -> list[str]: ...
     async def drive(self, account: str) -> DriveClient: ...
-
-
-def now() -> str:
-    """RFC 3339 in UTC with milliseconds, as the catalogue writes it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class Follower:
@@ -88,7 +83,7 @@ class Follower:
         """Reads the feeds of the account's events to their ends and lists what has to be listed. Raises what
         the client raises; what was recorded until then stays, and the rest is due again."""
         async with self._turn:
-            began = now()
+            began = now_text()
             client = await self._accounts.drive(self.account)
             async with self._catalogue.reader() as db:
                 active = await events.active(db, self.account)
@@ -107,7 +102,7 @@ class Follower:
                     lambda db, drive_id=drive_id: events.note_read(db, self.account, drive_id, began)  # type: ignore[misc]
                 )
             await self._catalogue.write(events.note_complete)
-            self.last_success_at = now()
+            self.last_success_at = now_text()
 
     # --- the feed -----------------------------------------------------------------------------------
 

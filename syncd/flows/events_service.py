@@ -24,6 +24,7 @@ from syncd.imaging.faces import MISSING, MISSING_HINT, faces_available
 from syncd.pollers.poller import Health, Poller
 from syncd.remotes.drive_errors import QuotaExceeded
 from syncd.supervisor import ServiceHandle
+from syncd.text import rfc3339
 
 Emit = Callable[[str, str, str, str, dict[str, Any] | None], object]
 """activity.emit: kind, service, subject, message, data."""
@@ -165,7 +166,7 @@ class DriveService:
         if wait_s is None:
             return None
         at = datetime.now(UTC) + timedelta(seconds=wait_s)
-        return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return rfc3339(at)
 
     def source(self) -> schema.SourceStatus:
         """Google Drive as a source of photos, and when all that was asked of it was last heard."""
@@ -292,7 +293,7 @@ class DriveService:
         resume_at = None
         if health.resume_in_s is not None:
             at = datetime.now(UTC) + timedelta(seconds=health.resume_in_s)
-            resume_at = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+            resume_at = rfc3339(at)
         await self._catalogue.write(
             lambda db: drive_queries.set_account(db, account, health.state, health.reason, resume_at)
         )

@@ -7,8 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-INITIAL_STAGE = "initial_scan"
-"""Its files keep their stem whole; files directly in a batch belong to it."""
+from syncd.model import INITIAL_STAGE
 
 OWN_EXTENSION = {".png": ".png", ".webp": ".webp"}
 """Files that keep their extension in storage; every other picture is published as .jpg."""

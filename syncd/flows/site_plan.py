@@ -11,14 +11,21 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from syncd.flows.site_names import (
-    INITIAL_STAGE,
     base_filename,
     initial_stems_of,
     new_scene_id,
     stem_of,
     storage_key,
 )
-from syncd.model import Action, BatchListing, BatchSettings, KnownVersion, SeenFile, SkippedFile
+from syncd.model import (
+    INITIAL_STAGE,
+    Action,
+    BatchListing,
+    BatchSettings,
+    KnownVersion,
+    SeenFile,
+    SkippedFile,
+)
 
 
 @dataclass(frozen=True, slots=True)

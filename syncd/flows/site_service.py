@@ -10,7 +10,7 @@ import aiosqlite
 import anyio
 
 from syncd.catalogue import log
-from syncd.errors import AuthRejected, Fatal, SyncdError
+from syncd.errors import AuthRejected, SyncdError
 from syncd.flows.jobs import JobRunner
 from syncd.flows.report import SyncOptions, SyncRun
 from syncd.flows.site import RootBlocked, Site
@@ -78,8 +78,7 @@ class SiteService:
         self.running: list[SyncRun] = []
         self.last: SyncRun | None = None
         self.totals = {"uploaded": 0, "uploaded_bytes": 0}
-        self.last_success_at: float | None = None
-        self._inbox: Inbox | None = None
+        self._inbox = Inbox()
         self._limiter = anyio.Semaphore(_RUNS_AT_ONCE)
         self._failures = 0
         self._handle: ServiceHandle | None = None
@@ -104,8 +103,6 @@ class SiteService:
 
     def hint(self, batch_name: str | None, wait_s: float = 0.0) -> None:
         """Look at this batch (None: at all of them), in `wait_s` seconds or sooner."""
-        if self._inbox is None:
-            self._inbox = Inbox()
         self._inbox.put(batch_name, wait_s)
 
     def nudge(self, batch_name: str | None) -> None:
@@ -119,13 +116,11 @@ class SiteService:
     @property
     def waiting(self) -> int:
         """Steps foreseen and not done, and batches that were not looked at yet."""
-        return len(self._inbox or ()) + sum(max(0, run.total - run.done_steps) for run in self.running)
+        return len(self._inbox) + sum(max(0, run.total - run.done_steps) for run in self.running)
 
     async def run(self, handle: ServiceHandle) -> None:
         self._handle = handle
         self.hint(None)
-        inbox = self._inbox
-        assert inbox is not None
         handle.ready()
         # A task that was cancelled before its first step could not give back what was taken for it.
         self._limiter = anyio.Semaphore(_RUNS_AT_ONCE)
@@ -135,8 +130,8 @@ class SiteService:
             if self.jobs is not None:
                 tasks.start_soon(self.jobs.run)
             while True:
-                await inbox.wait()
-                due = inbox.take()
+                await self._inbox.wait()
+                due = self._inbox.take()
                 if not isinstance(due, bool):
                     await self._limiter.acquire()
                     tasks.start_soon(self._one, due)
@@ -209,7 +204,6 @@ class SiteService:
             self.hint(name, wait_s)
         if run.error is None:
             self._failures = 0
-            self.last_success_at = anyio.current_time()
             self._say("running")
             return
         if isinstance(run.error, RootBlocked):
@@ -231,8 +225,6 @@ class SiteService:
     def _say(self, state: str, error: SyncdError | None = None) -> None:
         if self._handle is not None:
             self._handle.set_state(state, str(error) if error else None)  # type: ignore[arg-type]
-        if isinstance(error, Fatal):
-            raise error
 
 
 async def sync_until_settled(site: Site, run: SyncRun) -> SyncRun:

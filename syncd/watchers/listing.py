@@ -17,11 +17,10 @@ from operator import itemgetter
 from pathlib import Path
 
 from syncd.errors import Transient
-from syncd.model import BatchListing, FileStat, SeenFile, SkippedFile
+from syncd.model import INITIAL_STAGE, BatchListing, FileStat, SeenFile, SkippedFile
 from syncd.text import printable
 from syncd.watchers.settle import SettleTracker
 
-INITIAL_STAGE = "initial_scan"
 IMAGE_EXTENSIONS = frozenset(
     {"jpg", "jpeg", "jpe", "jfif", "png", "webp", "tif", "tiff", "heic", "heif", "avif", "gif", "bmp"}
     | {"dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef", "srw"}
