@@ -234,6 +234,7 @@ async def sync_until_settled(site: Site, run: SyncRun) -> SyncRun:
     await site.sync(run)
     while run.again_s and run.error is None and anyio.current_time() < deadline:
         again, run.again_s = run.again_s, {}
+        run.state = "running"  # each pass ends as if it were the last
         await anyio.sleep(min(again.values()))
         await site.sync(run, frozenset(again))
     return run
