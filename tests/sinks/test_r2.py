@@ -259,6 +259,7 @@ async def test_the_checksum_trap_is_named_where_it_is_one(
         (email.utils.formatdate(time.time() + 3600, usegmt=True), 3000, 3600),
         ("soon", None, None),
     ],
+    ids=["seconds", "date", "neither"],
 )
 async def test_retry_after_is_read(
     s3_server: SeaweedServer, config: StorageConfig, header: str, low: float | None, high: float | None
