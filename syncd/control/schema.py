@@ -32,6 +32,22 @@ from syncd.control.schema_events import SignedIn as SignedIn
 from syncd.control.schema_events import SignInAnswer as SignInAnswer
 from syncd.control.schema_events import SignInFlow as SignInFlow
 from syncd.control.schema_events import SignInStarted as SignInStarted
+from syncd.control.schema_names import AlbumReason as AlbumReason
+from syncd.control.schema_names import ChangeState as ChangeState
+from syncd.control.schema_names import NameAction as NameAction
+from syncd.control.schema_names import NameChange as NameChange
+from syncd.control.schema_names import NameHint as NameHint
+from syncd.control.schema_names import NameHintRequest as NameHintRequest
+from syncd.control.schema_names import NameItem as NameItem
+from syncd.control.schema_names import NamesApply as NamesApply
+from syncd.control.schema_names import NamesLog as NamesLog
+from syncd.control.schema_names import NamesPlan as NamesPlan
+from syncd.control.schema_names import NamesReport as NamesReport
+from syncd.control.schema_names import NamesRestored as NamesRestored
+from syncd.control.schema_names import NamesRollback as NamesRollback
+from syncd.control.schema_names import NamesStats as NamesStats
+from syncd.control.schema_names import NamesVerified as NamesVerified
+from syncd.control.schema_names import NamesVerifyItem as NamesVerifyItem
 
 
 class Problem(Reply, frozen=True, kw_only=True):
