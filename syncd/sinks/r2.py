@@ -10,7 +10,7 @@ import base64
 import hashlib
 import os
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -25,6 +25,7 @@ from syncd.sinks.bodies import check_md5, open_source, read_cached, read_part, r
 from syncd.sinks.keys import check_key, public_address
 from syncd.sinks.local import new_file
 from syncd.sinks.s3_errors import translating
+from syncd.sinks.s3_put import Puts
 from syncd.sinks.sink import StoredObject, Upload, UploadLedger
 
 MIB: Final = 1 << 20
@@ -60,19 +61,33 @@ class S3Sink:
         self._part_bytes = part_bytes
         self._read_timeout_s = read_timeout_s
         self._large = anyio.Semaphore(LARGE_BODIES)
-        self._opened: Any = None
+        self._stack = AsyncExitStack()
+        self._opening = anyio.Lock()
         self._client: Any = None
 
     async def __aenter__(self) -> Self:
-        self._opened = await to_thread.run_sync(self._open)
+        self._puts = await self._stack.enter_async_context(await to_thread.run_sync(self._new_puts))
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._opened.__aexit__(*exc)
+        await self._stack.aclose()
 
-    def _open(self) -> Any:
-        """The client's context, entered. Importing boto and reading its models takes a second of CPU,
-        which is for a thread; connections are only made, and bound to an event loop, by requests."""
+    def _new_puts(self) -> Puts:
+        with translating("cannot set up the S3 client", bucket=self._bucket):
+            return Puts(self._config, self._read_timeout_s)
+
+    async def client(self) -> Any:
+        """boto's client, made when something else than a PUT is first asked of storage. Importing boto and
+        reading its models takes most of a second of CPU, which is for a thread; connections are only made,
+        and bound to an event loop, by requests."""
+        async with self._opening:
+            if self._client is None:
+                opened, client = await to_thread.run_sync(self._open)
+                self._stack.push_async_exit(opened)
+                self._client = client
+        return self._client
+
+    def _open(self) -> tuple[Any, Any]:
         import aioboto3
 
         with translating("cannot set up the S3 client", bucket=self._bucket):
@@ -81,9 +96,9 @@ class S3Sink:
             async def enter() -> Any:
                 return await opened.__aenter__()
 
-            self._client = asyncio.run(enter())
-        _trim(self._client)
-        return opened
+            client = asyncio.run(enter())
+        _expect_nothing(client)
+        return opened, client
 
     def _new_client(self, session: Any) -> Any:
         from aiobotocore.config import AioConfig
@@ -127,18 +142,11 @@ class S3Sink:
             body = await to_thread.run_sync(read_whole, upload)
         try:
             with self._translating(f"cannot store {upload.key}"):
-                answer = await self._client.put_object(
-                    Bucket=self._bucket,
-                    Key=upload.key,
-                    Body=body,
-                    ContentMD5=base64.b64encode(bytes.fromhex(upload.md5)).decode(),
-                    **_headers(upload),
-                )
+                etag = await self._puts.put(upload.key, body, _put_headers(upload))
         except SyncdError:
             # What storage says to other bytes differs from server to server: look for ourselves.
             await to_thread.run_sync(check_md5, upload, body)
             raise
-        etag = _bare(answer.get("ETag", ""))
         if etag != upload.md5:  # encrypted at rest, or a storage that ignores Content-MD5
             await to_thread.run_sync(check_md5, upload, body)
             return await self._confirm(upload)
@@ -182,7 +190,7 @@ class S3Sink:
     async def _begin(self, upload: Upload) -> str:
         # Not to be interrupted in between: an upload that nobody wrote down is never aborted.
         with anyio.CancelScope(shield=True), self._translating(f"cannot store {upload.key}"):
-            answer = await self._client.create_multipart_upload(
+            answer = await (await self.client()).create_multipart_upload(
                 Bucket=self._bucket, Key=upload.key, **_headers(upload)
             )
             upload_id = str(answer["UploadId"])
@@ -199,7 +207,7 @@ class S3Sink:
             async with self._large:
                 body, md5 = await to_thread.run_sync(read_part, upload, source, offset, length, whole)
                 with self._translating(f"cannot store part {number} of {upload.key}"):
-                    answer = await self._client.upload_part(
+                    answer = await (await self.client()).upload_part(
                         Bucket=self._bucket,
                         Key=upload.key,
                         UploadId=upload_id,
@@ -214,7 +222,7 @@ class S3Sink:
 
     async def _complete(self, upload: Upload, upload_id: str, parts: list[dict[str, Any]]) -> None:
         with self._translating(f"cannot complete {upload.key}"):
-            await self._client.complete_multipart_upload(
+            await (await self.client()).complete_multipart_upload(
                 Bucket=self._bucket, Key=upload.key, UploadId=upload_id, MultipartUpload={"Parts": parts}
             )
 
@@ -226,9 +234,10 @@ class S3Sink:
             return
 
     async def _abort(self, key: str, upload_id: str) -> None:
-        missing = self._client.exceptions.NoSuchUpload  # completed, aborted, or expired after seven days
+        client = await self.client()
+        missing = client.exceptions.NoSuchUpload  # completed, aborted, or expired after seven days
         with self._translating(f"cannot abort an upload of {key}"), suppress(missing):
-            await self._client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
+            await client.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
         await self._ledger.ended(self.storage_id, upload_id)
 
     async def abort_unfinished(self) -> int:
@@ -245,7 +254,7 @@ class S3Sink:
         check_key(key)
         with self._translating(f"cannot look at {key}"):
             try:
-                answer = await self._client.head_object(Bucket=self._bucket, Key=key)
+                answer = await (await self.client()).head_object(Bucket=self._bucket, Key=key)
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey", "NotFound"):
                     return None
@@ -281,10 +290,11 @@ class S3Sink:
             while target is not None and view:
                 view = view[os.write(target, view) :]
 
+        client = await self.client()
         with self._translating(f"cannot read {key}"):
             try:
-                answer = await self._client.get_object(Bucket=self._bucket, Key=key)
-            except self._client.exceptions.NoSuchKey:
+                answer = await client.get_object(Bucket=self._bucket, Key=key)
+            except client.exceptions.NoSuchKey:
                 raise Refused(f"there is no object {key!r} in bucket {self._bucket}") from None
             left = int(answer["ContentLength"])
             body = answer["Body"]
@@ -299,10 +309,10 @@ class S3Sink:
     async def delete(self, key: str) -> None:
         check_key(key)
         with self._translating(f"cannot delete {key}"):
-            await self._client.delete_object(Bucket=self._bucket, Key=key)
+            await (await self.client()).delete_object(Bucket=self._bucket, Key=key)
 
     async def list(self, prefix: str) -> AsyncIterator[StoredObject]:
-        paginator = self._client.get_paginator("list_objects_v2")
+        paginator = (await self.client()).get_paginator("list_objects_v2")
         pages = aiter(paginator.paginate(Bucket=self._bucket, Prefix=prefix, MaxKeys=1000))
         while True:
             with self._translating(f"cannot list bucket {self._bucket}"):
@@ -321,16 +331,11 @@ class S3Sink:
             yield
 
 
-def _trim(client: Any) -> None:
-    """Drops what botocore does for each request and S3 storage has no use for; a third of its CPU time."""
+def _expect_nothing(client: Any) -> None:
     from botocore.handlers import add_expect_header
 
-    # R2 does not answer 100 Continue, and a round trip before each small photo is dear.
+    # R2 does not answer 100 Continue.
     client.meta.events.unregister("before-call.s3", add_expect_header)
-    # Endpoints are cached by their parameters. The key is one of them but decides nothing, and with it
-    # the rules are evaluated anew for each object.
-    resolver = getattr(client, "_ruleset_resolver", None)
-    getattr(resolver, "_param_definitions", {}).pop("Key", None)
 
 
 def _headers(upload: Upload) -> dict[str, Any]:
@@ -338,6 +343,17 @@ def _headers(upload: Upload) -> dict[str, Any]:
     if upload.source_sha256:
         metadata["source-sha256"] = upload.source_sha256
     return {"ContentType": upload.content_type, "CacheControl": upload.cache_control, "Metadata": metadata}
+
+
+def _put_headers(upload: Upload) -> dict[str, str]:
+    """The same, as they go over the wire."""
+    about = _headers(upload)
+    return {
+        "Content-MD5": base64.b64encode(bytes.fromhex(upload.md5)).decode(),
+        "Content-Type": about["ContentType"],
+        "Cache-Control": about["CacheControl"],
+        **{f"x-amz-meta-{name}": value for name, value in about["Metadata"].items()},
+    }
 
 
 def _bare(etag: str) -> str:
