@@ -17,6 +17,7 @@ from syncd.remotes.google_accounts import GoogleAccounts
 from syncd.remotes.google_drive import GoogleDrive
 from syncd.remotes.google_oauth import PROVIDER, InstalledApp
 from syncd.remotes.oauth import SignedIn, SignIns
+from syncd.remotes.smugmug import SmugMug
 from syncd.remotes.tokens import TokenStore
 
 
@@ -58,6 +59,42 @@ class DriveAccess:
     def accept(self, account: str) -> None:
         """Somebody signed in anew: what was said of the sign-in before holds no more."""
         self._accounts.tokens(account).rejection = None
+
+
+class SmugmugAccess:
+    """The SmugMug account under the settings in force. A context manager."""
+
+    def __init__(self, config: Callable[[], Config], store: TokenStore) -> None:
+        self._config = config
+        self._store = store
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self.renew()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._stack.aclose()
+
+    async def renew(self) -> None:
+        """Takes up changed settings. What is under way with the old ones may end."""
+
+    async def account(self) -> str | None:
+        """The nickname of whoever signed in, None before that."""
+        raise NotImplementedError
+
+    async def client(self) -> SmugMug:
+        """The client of the account; the same one every time, so that all share its pace. Raises AuthRejected
+        with the next step before somebody signed in."""
+        raise NotImplementedError
+
+    async def status(self) -> list[schema.Account]:
+        """The account with what a person must do about it; none where SmugMug is not set up. Asks nobody."""
+        raise NotImplementedError
+
+    def accept(self, account: str) -> None:
+        """Somebody signed in anew: what was said of the sign-in before holds no more."""
+        raise NotImplementedError
 
 
 class AccountsAnswers:
