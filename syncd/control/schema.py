@@ -32,6 +32,28 @@ from syncd.control.schema_events import SignedIn as SignedIn
 from syncd.control.schema_events import SignInAnswer as SignInAnswer
 from syncd.control.schema_events import SignInFlow as SignInFlow
 from syncd.control.schema_events import SignInStarted as SignInStarted
+from syncd.control.schema_library import Album as Album
+from syncd.control.schema_library import AlbumPage as AlbumPage
+from syncd.control.schema_library import LibraryPhoto as LibraryPhoto
+from syncd.control.schema_library import LibraryPhotoPage as LibraryPhotoPage
+from syncd.control.schema_library import LibraryStatus as LibraryStatus
+from syncd.control.schema_library import LibrarySyncRequest as LibrarySyncRequest
+from syncd.control.schema_library import LibrarySyncState as LibrarySyncState
+from syncd.control.schema_library import PhotoAi as PhotoAi
+from syncd.control.schema_library import SceneAlbum as SceneAlbum
+from syncd.control.schema_metadata import FoundMetadata as FoundMetadata
+from syncd.control.schema_metadata import FoundMetadataPage as FoundMetadataPage
+from syncd.control.schema_metadata import Metadata as Metadata
+from syncd.control.schema_metadata import MetadataApproval as MetadataApproval
+from syncd.control.schema_metadata import MetadataApproved as MetadataApproved
+from syncd.control.schema_metadata import MetadataChange as MetadataChange
+from syncd.control.schema_metadata import MetadataDetail as MetadataDetail
+from syncd.control.schema_metadata import MetadataExport as MetadataExport
+from syncd.control.schema_metadata import MetadataPage as MetadataPage
+from syncd.control.schema_metadata import MetadataPatch as MetadataPatch
+from syncd.control.schema_metadata import MetadataQuery as MetadataQuery
+from syncd.control.schema_metadata import MetadataStatus as MetadataStatus
+from syncd.control.schema_metadata import NotApproved as NotApproved
 from syncd.control.schema_names import AlbumReason as AlbumReason
 from syncd.control.schema_names import ChangeState as ChangeState
 from syncd.control.schema_names import NameAction as NameAction
@@ -267,6 +289,8 @@ class Scene(Reply, frozen=True, kw_only=True):
     capture_date: str | None
     live: bool
     versions: list[Version]
+    albums: list[SceneAlbum] = []
+    """Where the library holds the same picture, nearest first; only of a scene that is asked for alone."""
 
 
 class ScenePage(Reply, frozen=True, kw_only=True):
