@@ -64,11 +64,44 @@ class AccountsApi(Protocol):
         ...
 
 
+class MetadataApi(Protocol):
+    """Descriptions of the library's photos. An unknown id is NotFound."""
+
+    async def listed(
+        self,
+        status: str | None,
+        q: str | None,
+        album_key: str | None,
+        min_confidence: float | None,
+        limit: int,
+        cursor: str | None,
+    ) -> schema.MetadataPage: ...
+    async def get(self, metadata_id: int) -> schema.MetadataDetail: ...
+    async def edit(self, metadata_id: int, patch: schema.MetadataPatch) -> schema.Metadata: ...
+    async def approve(self, request: schema.MetadataApproval) -> schema.MetadataApproved: ...
+    async def search(self, query: schema.MetadataQuery) -> schema.FoundMetadataPage:
+        """By meaning, nearest first."""
+        ...
+
+    def export(
+        self,
+        format: str,
+        status: str | None,
+        q: str | None,
+        album_key: str | None,
+        min_confidence: float | None,
+    ) -> AsyncIterator[bytes]:
+        """A whole file, piece by piece: `csv` or `json`."""
+        ...
+
+
 class Api(Protocol):
     @property
     def events(self) -> EventsApi: ...
     @property
     def accounts(self) -> AccountsApi: ...
+    @property
+    def metadata(self) -> MetadataApi: ...
 
     async def ready(self) -> bool: ...
     async def status(self) -> schema.Status: ...

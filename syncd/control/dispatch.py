@@ -164,7 +164,10 @@ class Dispatcher:
             with scope:
                 if route.stream:
                     return await self._stream(request, route, call)
-                return _encode(await route.handler(self._api, call), route, call)
+                result = await route.handler(self._api, call)
+                if isinstance(result, AsyncIterator):
+                    return await _pour(request, result, route, call)
+                return _encode(result, route, call)
         finally:
             self._long.discard(scope)
         raise Transient("the daemon is stopping", retry_after_s=RECONNECT_MS / 1000)
@@ -195,6 +198,33 @@ class Dispatcher:
             with anyio.CancelScope(shield=True), anyio.move_on_after(1):
                 await _end(response)
         return response
+
+
+async def _pour(
+    request: web.BaseRequest, chunks: AsyncIterator[bytes], route: Route, call: Call
+) -> web.StreamResponse:
+    """A body that is made while it is sent. What fails before its first piece is answered as usual; after
+    that only a connection that breaks off says so."""
+    async with aclosing(cast("Any", chunks)):
+        first = await anext(chunks, b"")
+        media_type = route.media_type(call) if route.media_type else route.media_types[0]
+        response = web.StreamResponse(headers={**COMMON_HEADERS, "Content-Type": media_type})
+        await response.prepare(request)
+        is_whole = False
+        try:
+            await _send(response, first)
+            async for chunk in chunks:
+                await _send(response, chunk)
+            await response.write_eof()
+            is_whole = True
+        except (TimeoutError, ConnectionError):
+            pass  # the client reads no more
+        except Exception:
+            logger.exception("control: %s broke off", route.path)
+        finally:
+            if not is_whole and request.transport:
+                request.transport.abort()
+    return response
 
 
 def encode_event(item: schema.ActivityItem) -> bytes:

@@ -69,7 +69,19 @@ def parse(received: bytes) -> Answer:
     head, _, body = received.partition(b"\r\n\r\n")
     status_line, *lines = head.decode().split("\r\n")
     headers = dict(line.lower().split(": ", 1) for line in lines)
+    if headers.get("transfer-encoding") == "chunked":
+        body = _joined(body)
     return Answer(int(status_line.split()[1]), headers, body)
+
+
+def _joined(body: bytes) -> bytes:
+    """The chunks of a body without their sizes."""
+    whole = b""
+    while True:
+        size, _, rest = body.partition(b"\r\n")
+        if int(size, 16) == 0:
+            return whole
+        whole, body = whole + rest[: int(size, 16)], rest[int(size, 16) + 2 :]
 
 
 async def http(

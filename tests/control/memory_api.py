@@ -12,6 +12,7 @@ from syncd.control import schema
 from syncd.control.api import Invalid, NotFound
 from syncd.errors import AuthRejected, Fatal, Refused, Transient
 from tests.control.memory_events import MemoryAccounts, MemoryEvents
+from tests.control.memory_metadata import MemoryMetadata
 
 AT = "2026-11-21T12:00:00Z"
 ODD_NAME = "Été ~2 100% a+b?#&;ø日本\n'\"\\"
@@ -46,6 +47,7 @@ class MemoryApi:
         self.is_ready = True
         self.events = MemoryEvents()
         self.accounts = MemoryAccounts()
+        self.metadata = MemoryMetadata()
         self.items = [item(number) for number in range(1, 6)]
         self.grown = anyio.Event()
         self.followers = 0

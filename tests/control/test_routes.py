@@ -18,6 +18,7 @@ from syncd.control.openapi import document
 from syncd.control.routes import ROUTES
 from tests.control.memory_api import ODD_NAME, MemoryApi
 from tests.control.memory_events import EVENT_CALLS
+from tests.control.memory_metadata import METADATA_CALLS
 
 DOCUMENT = json.loads(document(ROUTES))
 JSON = {"Content-Type": "application/json"}
@@ -151,7 +152,7 @@ async def test_call(ask: Any, method: str, target: str, body: Any, status: int) 
 
 
 def test_every_route_is_called() -> None:
-    calls = [*CALLS, *EVENT_CALLS]
+    calls = [*CALLS, *EVENT_CALLS, *METADATA_CALLS]
     called = {(method, route_of(method, target)) for method, target, _, status in calls if status < 300}
     streams = {(route.method, route.path) for route in ROUTES if route.stream}
     assert called | streams == {(route.method, route.path) for route in ROUTES}
