@@ -8,6 +8,7 @@ from syncd.control import schema
 from syncd.control.api import Api, Invalid
 from syncd.control.route import CURSOR, LIMIT, Call, Param, Route
 from syncd.control.routes_events import AUTH_ROUTES, EVENT_ROUTES
+from syncd.control.routes_exchange import EXCHANGE_ROUTES
 from syncd.control.routes_metadata import METADATA_ROUTES
 from syncd.errors import Transient
 
@@ -198,4 +199,4 @@ SITE_ROUTES = (
     ),
 )  # fmt: skip
 
-ROUTES = (*DAEMON_ROUTES, *SITE_ROUTES, *EVENT_ROUTES, *AUTH_ROUTES, *METADATA_ROUTES)
+ROUTES = (*DAEMON_ROUTES, *SITE_ROUTES, *EVENT_ROUTES, *AUTH_ROUTES, *EXCHANGE_ROUTES, *METADATA_ROUTES)

@@ -12,6 +12,7 @@ from syncd.control import schema
 from syncd.control.api import Invalid, NotFound
 from syncd.errors import AuthRejected, Fatal, Refused, Transient
 from tests.control.memory_events import MemoryAccounts, MemoryEvents
+from tests.control.memory_exchange import MemoryExchange
 from tests.control.memory_metadata import MemoryMetadata
 
 AT = "2026-11-21T12:00:00Z"
@@ -47,6 +48,7 @@ class MemoryApi:
         self.is_ready = True
         self.events = MemoryEvents()
         self.accounts = MemoryAccounts()
+        self.exchange = MemoryExchange()
         self.metadata = MemoryMetadata()
         self.items = [item(number) for number in range(1, 6)]
         self.grown = anyio.Event()

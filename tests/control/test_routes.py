@@ -18,6 +18,7 @@ from syncd.control.openapi import document
 from syncd.control.routes import ROUTES
 from tests.control.memory_api import ODD_NAME, MemoryApi
 from tests.control.memory_events import EVENT_CALLS
+from tests.control.memory_exchange import EXCHANGE_CALLS
 from tests.control.memory_metadata import METADATA_CALLS
 
 DOCUMENT = json.loads(document(ROUTES))
@@ -152,7 +153,7 @@ async def test_call(ask: Any, method: str, target: str, body: Any, status: int) 
 
 
 def test_every_route_is_called() -> None:
-    calls = [*CALLS, *EVENT_CALLS, *METADATA_CALLS]
+    calls = [*CALLS, *EVENT_CALLS, *EXCHANGE_CALLS, *METADATA_CALLS]
     called = {(method, route_of(method, target)) for method, target, _, status in calls if status < 300}
     streams = {(route.method, route.path) for route in ROUTES if route.stream}
     assert called | streams == {(route.method, route.path) for route in ROUTES}
@@ -314,7 +315,7 @@ async def test_no_input_is_a_500_and_every_answer_is_documented(ask: Any) -> Non
     """What the document allows a client to say, filled with things that nobody should."""
     rng = random.Random(20261121)
     statuses: set[int] = set()
-    for _ in range(600):
+    for _ in range(1000):
         route = rng.choice([route for route in ROUTES if not route.stream])
         target = route.path
         for name in route.names:
