@@ -13,10 +13,14 @@ CREATE TABLE album_name_changes (
     source TEXT NOT NULL,
     state TEXT NOT NULL DEFAULT 'begun' CHECK (state IN ('begun', 'confirmed', 'failed')),
     confirmed_at TEXT,                  -- SmugMug has the new name
-    error TEXT
+    mirrored_at TEXT,                   -- the mirror has it too
+    error TEXT                          -- why it failed, or why the mirror does not have it yet
 ) STRICT;
 CREATE INDEX album_name_changes_album ON album_name_changes (album_key, id);
 CREATE INDEX album_name_changes_begun ON album_name_changes (id) WHERE state = 'begun';
+CREATE INDEX album_name_changes_unmirrored ON album_name_changes (id)
+    WHERE state = 'confirmed' AND mirrored_at IS NULL;
+CREATE INDEX album_name_changes_time ON album_name_changes (changed_at);
 
 -- What a person knows of an album wins over what a model saw.
 CREATE TABLE album_name_hints (
