@@ -36,8 +36,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--config", metavar="FILE", help="syncd.toml to find the socket with")
     made.add_argument("--ascii", action="store_true", help="draw with ASCII only (implies --pictures off)")
     made.add_argument(
-        "--pictures", choices=("auto", "blocks", "off"), default="auto",
-        help="previews of photos: half blocks (auto and blocks), or none",
+        "--pictures", choices=("auto", "kitty", "blocks", "off"), default="auto",
+        help="previews of photos: as the terminal can (auto), by kitty's protocol, of half blocks, or none",
     )  # fmt: skip
     made.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
     made.add_argument("--theme", metavar="NAME", help="dark, light, or one of Textual's themes")
@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         lambda: make_feed(socket_path),
         ascii=options.ascii or not _speaks_utf8(),
         pictures=options.pictures != "off",
+        kitty=options.pictures == "kitty" or (options.pictures == "auto" and _shows_pictures()),
         theme=options.theme,
     )
     dashboard.run(mouse=not options.no_mouse)
@@ -86,6 +87,16 @@ def make_feed(socket_path: Path) -> Feed:
     from tui.feed import DaemonFeed
 
     return DaemonFeed(socket_path)
+
+
+def _shows_pictures() -> bool:
+    """Whether the terminal is known to show real pictures."""
+    name = os.environ.get("TERM", "") + os.environ.get("TERM_PROGRAM", "").lower()
+    if "kitty" not in name and "ghostty" not in name:
+        return False  # without loading what asks
+    from tui.widgets.kitty import ask_version, speaks_kitty
+
+    return speaks_kitty(os.environ, ask_version)
 
 
 def _speaks_utf8() -> bool:

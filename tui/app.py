@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tui.asks import Ask, Feed, Interest
     from tui.screens.base import ModeScreen
     from tui.state import Event, Part
+    from tui.widgets.kitty import KittyPictures
     from tui.widgets.picture import PhotoWant
     from tui.widgets.stages import Want
 
@@ -79,6 +80,7 @@ class Dashboard(App[None]):
         *,
         ascii: bool = False,
         pictures: bool = True,
+        kitty: bool = False,
         theme: str | None = None,
         clock: Callable[[], float] = time.time,
         zone: tzinfo | None = None,
@@ -88,6 +90,11 @@ class Dashboard(App[None]):
         self.ascii = ascii
         self.glyphs = look.ASCII if ascii else look.UNICODE
         self.pictures = pictures and not ascii
+        self.kitty: KittyPictures | None = None
+        if kitty:
+            from tui.widgets.kitty import KittyPictures
+
+            self.kitty = KittyPictures(self._write)
         self.clock = clock
         self.zone = zone
         self._make_feed = make_feed
@@ -109,6 +116,10 @@ class Dashboard(App[None]):
         self.theme = name if name in self.available_themes else themes.DARK.name
         self.set_interval(1.0, self._tick)
         self.call_after_refresh(self._start)
+
+    def on_unmount(self) -> None:
+        if self.kitty:
+            self.kitty.clear()
 
     def _start(self) -> None:
         """The first frame is painted: now there is time to load the client."""
@@ -213,7 +224,8 @@ class Dashboard(App[None]):
 
         from tui.widgets.picture import PhotoWant, boxed, decode, half_blocks
 
-        width, height = want.columns, want.rows * 2
+        across, down = self.kitty.cell if self.kitty else (1, 2)
+        width, height = want.columns * across, want.rows * down
         try:
             if isinstance(want, PhotoWant):
                 pixels = decode(await self.feed.event_preview(want.photo_id, width, height))
@@ -225,7 +237,12 @@ class Dashboard(App[None]):
             return "the preview is damaged"
         if isinstance(want, PhotoWant):
             pixels = boxed(pixels, want.boxes, want.size)
-        return await to_thread.run_sync(half_blocks, pixels)
+        return await to_thread.run_sync(self.kitty.show if self.kitty else half_blocks, pixels)
+
+    def _write(self, text: str) -> None:
+        if (driver := self._driver) is not None:  # Textual's own way to the terminal, in order with the rest
+            driver.write(text)
+            driver.flush()
 
     # --- keys that work everywhere ----------------------------------------------------------------
 
