@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from syncd.config import Config
+from syncd.mail_settings import check_address, read_smtp_url
 
 DEFAULT_INTERVAL = "drive.default_interval_minutes"
 
@@ -65,6 +66,20 @@ def check_value(dotted: str, value: Any) -> None:
         raise Wrong("a suffix must not be empty")
     if dotted == "storage.prefix":
         _check_prefix(value)
+    if dotted.startswith("notify."):
+        _check_mail(dotted, value)
+
+
+def _check_mail(dotted: str, value: Any) -> None:
+    try:
+        if dotted == "notify.smtp_url":
+            if value:
+                read_smtp_url(value)
+            return
+        for address in filter(None, (value,)) if isinstance(value, str) else value:
+            check_address(address)
+    except ValueError as error:
+        raise Wrong(str(error)) from None
 
 
 def _check_stages(stages: tuple[str, ...]) -> None:
@@ -122,6 +137,15 @@ def contradictions(config: Config) -> Iterator[str]:
         yield '[daemon] "state_dir" lies inside images_dir, which is never written to'
     if config.daemon.socket and _real(Path(config.daemon.socket)).is_relative_to(images):
         yield '[daemon] "socket" lies inside images_dir, which is never written to'
+    notify = config.notify
+    missing = [
+        key
+        for key, value in (("smtp_url", notify.smtp_url), ("from", notify.from_), ("to", notify.to))
+        if not value
+    ]
+    if len(missing) < 3:
+        for key in missing:
+            yield f'[notify] "{key}" is missing: mail needs smtp_url, from and to'
     storage = config.storage
     if storage.type == "local":
         base = _real(storage.base_path)

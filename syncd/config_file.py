@@ -187,6 +187,8 @@ class _Reader:
             return self._path(kind, value)
         if kind == "str" and isinstance(value, dict):
             value = self._secret(dotted, value)
+        if dotted == "notify.to" and isinstance(value, str):
+            value = [value] if value else []  # one person is a list, too
         if isinstance(value, list):
             value = tuple(value)
         if kind == "float" and isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53:
@@ -196,7 +198,8 @@ class _Reader:
             raise Wrong(
                 f"expected {one_of(choices) if choices else _EXPECTED[kind]}, found {found_words(value)}"
             )
-        check_value(dotted, value)
+        if value is not NOT_READ:
+            check_value(dotted, value)
         return value
 
     def _path(self, kind: str, value: Any) -> Path | str:

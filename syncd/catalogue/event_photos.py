@@ -108,7 +108,7 @@ async def _copy_known(db: aiosqlite.Connection, ids: list[str]) -> None:
             " SELECT w.event_id, s.photo_id, w.photo_name, s.content, s.md5, s.sha256, s.size_bytes, s.width,"
             " s.height, s.captured_at, s.faces_indexed FROM synced_photos s JOIN event_wanted w"
             " ON w.event_id = ? AND w.photo_id = s.photo_id WHERE s.event_id = ? AND s.photo_id = ?"
-            " ON CONFLICT (event_id, photo_id) DO UPDATE SET photo_name = excluded.photo_name,"
+            " ON CONFLICT (event_id, photo_id) DO UPDATE SET photo_name = excluded.photo_name, announced = 0,"
             f" removed_at = NULL, synced_at = {NOW}, content = excluded.content, md5 = excluded.md5,"
             " sha256 = excluded.sha256, size_bytes = excluded.size_bytes, width = excluded.width,"
             " height = excluded.height, captured_at = excluded.captured_at,"
@@ -360,8 +360,8 @@ async def record(db: aiosqlite.Connection, event_id: str, photo: PhotoRecord) ->
         "INSERT INTO synced_photos (event_id, photo_id, photo_name, content, md5, sha256, size_bytes, width,"
         " height, captured_at, faces_indexed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (event_id, photo_id) DO UPDATE SET photo_name = excluded.photo_name,"
-        " removed_at = NULL, synced_at = iif(removed_at IS NULL AND sha256 = excluded.sha256, synced_at,"
-        f" {NOW}), content = excluded.content, md5 = excluded.md5, sha256 = excluded.sha256,"
+        " removed_at = NULL, announced = iif(removed_at IS NULL, announced, 0),"
+        f" synced_at = iif(removed_at IS NULL AND sha256 = excluded.sha256, synced_at, {NOW}), content = excluded.content, md5 = excluded.md5, sha256 = excluded.sha256,"
         " size_bytes = excluded.size_bytes, width = excluded.width, height = excluded.height,"
         " captured_at = excluded.captured_at, faces_indexed = excluded.faces_indexed",
         (event_id, photo.photo_id, name, *astuple(photo)[1:-1], photo.faces is not None),

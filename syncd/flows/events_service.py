@@ -20,6 +20,7 @@ from syncd.control import schema
 from syncd.errors import AuthRejected, Refused, SyncdError, Transient
 from syncd.flows.event_photos import PhotoWork, Pool, Storage
 from syncd.flows.events import Accounts, Follower, find_account
+from syncd.flows.notices import Trouble
 from syncd.imaging.faces import MISSING, MISSING_HINT, faces_available
 from syncd.pollers.poller import Health, Poller
 from syncd.remotes.drive_errors import QuotaExceeded
@@ -178,6 +179,21 @@ class DriveService:
         return schema.SourceStatus(
             name=self.name, state=state, last_success_at=max((at for at in heard if at), default=None)
         )
+
+    def troubles(self) -> dict[str, Trouble]:
+        """The accounts in use that somebody has to sign in to again."""
+        used = {name: self._pollers[name].health for name in self._intervals_s if name in self._pollers}
+        return {
+            f"{self.name} {name}": Trouble(health.state, f"{health.reason} ({health.hint})")
+            for name, health in used.items()
+            if health.state == "needs_auth"
+        }
+
+    def try_again(self) -> None:
+        """A person wants what waits for a sign-in to be tried."""
+        for account, poller in self._pollers.items():
+            if poller.health.state == "needs_auth":
+                self.signed_in(account)
 
     def is_listing(self, event_id: str) -> bool:
         """Whether the event's folder is being listed at this moment."""
