@@ -22,6 +22,7 @@ from syncd.flows.batches_service import BatchesService
 from syncd.flows.events_api import Events
 from syncd.flows.events_service import DriveService
 from syncd.flows.jobs import JobRunner
+from syncd.flows.notices import Notices
 from syncd.flows.previews import Previews
 from syncd.flows.report import SyncOptions, SyncRun
 from syncd.flows.site_service import SiteService
@@ -37,6 +38,7 @@ class DaemonApi:
     asks here."""
 
     supervisor: Supervisor
+    notices: Notices | None = None
 
     def __init__(
         self,
@@ -73,7 +75,12 @@ class DaemonApi:
         return self.supervisor.started.is_set()
 
     async def status(self) -> schema.Status:
-        return await self._status.now(self.supervisor.status())
+        found = await self._status.now(self.supervisor.status())
+        mail = self.notices and self.notices.trouble
+        if not mail:
+            return found
+        waits = schema.Blocked(what="mail", reason=mail.reason, since=mail.since)
+        return msgspec.structs.replace(found, blocked=[*found.blocked, waits])
 
     async def activity(self, since: int, limit: int) -> schema.ActivityPage:
         entries, last_id = await self._activity.page(since, limit)
@@ -340,6 +347,8 @@ class DaemonApi:
 
     async def resume(self, service: str | None) -> schema.ServicesReply:
         self.supervisor.resume(self._known(service))
+        if service in (None, "drive"):
+            self._drive.try_again()
         return self._services()
 
     def _known(self, service: str | None) -> str | None:

@@ -13,7 +13,7 @@ import anyio
 from syncd import __version__
 from syncd.activity import Activity, Entry
 from syncd.api import DaemonApi
-from syncd.api_accounts import AccountsAnswers, DriveAccess
+from syncd.api_accounts import AccountsAnswers, DriveAccess, SmugmugAccess
 from syncd.catalogue import activity as activity_queries
 from syncd.catalogue import log
 from syncd.catalogue.activity import ActivityRow
@@ -29,6 +29,7 @@ from syncd.flows.batches_service import BatchesService
 from syncd.flows.events_api import Events
 from syncd.flows.events_service import DriveService, FacesService
 from syncd.flows.jobs import JobRunner, Outcome, Progress
+from syncd.flows.notices import Notices
 from syncd.flows.previews import Previews
 from syncd.flows.pull import pull
 from syncd.flows.report import SyncOptions, SyncRun
@@ -114,6 +115,7 @@ class Daemon:
 
         store = await TokenStore.open(state_dir)
         self._access = access = await stack.enter_async_context(DriveAccess(lambda: self.config, store))
+        self._smugmug = smugmug = await stack.enter_async_context(SmugmugAccess(lambda: self.config, store))
         faces = FacesService(catalogue, lambda: self.config)
         drive = DriveService(
             accounts=access,
@@ -125,6 +127,13 @@ class Daemon:
             emit=activity.emit,
         )
         self._drive = drive
+        notices = Notices(
+            catalogue=catalogue,
+            config=lambda: self.config,
+            services=lambda: self._supervisor.status(),
+            sources=[drive.troubles],
+        )
+        self._notices = notices
         previews = Previews(catalogue, pool, state_dir / "previews")
         events = Events(
             catalogue=catalogue,
@@ -137,7 +146,8 @@ class Daemon:
             emit=activity.emit,
         )
         handlers.update(events.handlers)
-        accounts = await stack.enter_async_context(AccountsAnswers(store, access, drive.signed_in))
+        signed_in = {"drive": drive.signed_in}
+        accounts = await stack.enter_async_context(AccountsAnswers(store, access, smugmug, signed_in))
         site.listing_took = batches.listing_took
         service.on_blocked = batches.block
         api = DaemonApi(
@@ -158,6 +168,7 @@ class Daemon:
         services: list[Service] = [batches, service, drive, faces, control]
         supervisor = Supervisor(services, on_change, stop_timeout_s=_STOP_S, on_stuck=_give_up)
         self._supervisor = api.supervisor = supervisor
+        api.notices = notices
         await self._supervise(supervisor, activity)
 
     async def _supervise(self, supervisor: Supervisor, activity: Activity) -> None:
@@ -174,6 +185,8 @@ class Daemon:
             tasks.start_soon(heed_signals, stop, reload, _hurry)
             tasks.start_soon(self._notifier.watchdog)
             tasks.start_soon(self._announce, supervisor)
+            # Apart from the services, of which it tells, and which people hold and release.
+            tasks.start_soon(Supervisor([self._notices]).run)
             activity.emit("daemon", "control", "syncd", f"syncd {__version__} started")
             await supervisor.run()
             activity.emit("daemon", "control", "syncd", "syncd is stopping")
@@ -216,6 +229,8 @@ class Daemon:
         configure_logging(self.config.daemon.log_level)
         if any(name.startswith("batches.") for name in applied):
             self._supervisor.restart("batches")
+        if any(name.startswith("smugmug.") for name in applied):
+            await self._smugmug.renew()
         if any(name.startswith("drive.") for name in applied):
             await self._access.renew()
             self._supervisor.restart("drive")
@@ -224,6 +239,7 @@ class Daemon:
         if applied:
             self._service.hint(None)
             self._drive.look()
+            self._notices.wake()
         self._supervisor.retry()
         return schema.ReloadReply(applied=applied, needs_restart=waiting, warnings=list(fresh.warnings))
 
