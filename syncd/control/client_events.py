@@ -70,8 +70,10 @@ class EventCalls(Connections):
     async def auth_status(self) -> schema.AccountPage:
         return await self._get(schema.AccountPage, "/api/auth/status")
 
-    async def start_sign_in(self, provider: str) -> schema.SignInStarted:
-        return await self._post(schema.SignInStarted, f"/api/auth/{segment(provider)}/start")
+    async def start_sign_in(self, provider: str, *, by_code: bool = False) -> schema.SignInStarted:
+        """`by_code`: the browser is on another machine."""
+        query = "?by_code=true" if by_code else ""
+        return await self._post(schema.SignInStarted, f"/api/auth/{segment(provider)}/start{query}")
 
     async def finish_sign_in(self, provider: str, answer: schema.SignInAnswer) -> schema.SignedIn:
         return await self._post(schema.SignedIn, f"/api/auth/{segment(provider)}/finish", answer)

@@ -26,6 +26,7 @@ def auth() -> None:
     \b
     Examples:
       syncctl auth drive
+      syncctl auth smugmug
       syncctl auth status
     """
 
@@ -49,6 +50,25 @@ def drive(ctl: Ctl) -> None:
 
 
 @auth.command()
+@click.option("--code", "by_code", is_flag=True, help="The browser is on another machine: it shows a code.")
+@click.pass_obj
+def smugmug(ctl: Ctl, by_code: bool) -> None:
+    """Sign in to SmugMug.
+
+    Open the address that is printed and let syncd in. On the daemon's machine the browser finishes it; from
+    elsewhere, use --code and paste the six digits that SmugMug shows, here or through a pipe.
+
+    \b
+    Examples:
+      syncctl auth smugmug
+      syncctl auth smugmug --code
+    """
+    from syncd.control import render_events
+
+    ctl.show(ctl.ask(lambda client: _sign_in(client, "smugmug", ctl.json, by_code)), render_events.signed_in)
+
+
+@auth.command()
 @click.pass_obj
 def status(ctl: Ctl) -> None:
     """Accounts, and whether they let syncd in.
@@ -63,15 +83,19 @@ def status(ctl: Ctl) -> None:
     ctl.show(ctl.ask(lambda client: client.auth_status()), render_events.accounts)
 
 
-async def _sign_in(client: ControlClient, provider: str, is_json: bool) -> schema.SignedIn:
+async def _sign_in(
+    client: ControlClient, provider: str, is_json: bool, by_code: bool = False
+) -> schema.SignedIn:
     """Whatever comes first: the browser's redirect to the daemon, or an answer on stdin."""
     import anyio
 
-    started = await client.start_sign_in(provider)
+    started = await client.start_sign_in(provider, by_code=by_code)
     say("Open this address in a browser:")
     click.echo(started.url, err=is_json)
     sys.stdout.flush()
-    if sys.stdin.isatty():
+    if by_code and sys.stdin.isatty():
+        say("Then paste here the code that it shows.")
+    elif sys.stdin.isatty():
         say("Then paste here what its address line shows, unless the page says that you are signed in.")
     ends: list[schema.SignedIn | Exception] = []
 

@@ -122,7 +122,9 @@ def signed_in(reply: schema.SignedIn, look: Look) -> list[str]:
 
 def accounts(page: schema.AccountPage, look: Look) -> list[str]:
     if not page.items:
-        return ["Nobody is signed in. For Google Drive: syncctl auth drive"]
+        return [
+            "Nobody is signed in. For Google Drive: syncctl auth drive; for SmugMug: syncctl auth smugmug"
+        ]
     columns = [
         Column("PROVIDER"), Column("ACCOUNT", cut=">"), Column("STATE"), Column("TOKEN UNTIL", rank=2),
         Column("HINT", rank=1, cut=">"),

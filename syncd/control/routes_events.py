@@ -9,8 +9,15 @@ from syncd.control.route import CURSOR, LIMIT, Call, Handler, Param, Route
 TOLERANCE = Param(
     "tolerance", float, "The largest distance at which two faces match; else as in [faces]", maximum=2
 )
-PROVIDERS = ("drive",)
+PROVIDERS = ("drive", "smugmug")
 """Who can be signed in to."""
+
+BY_CODE = Param(
+    "by_code",
+    bool,
+    "The browser is on another machine: its answer, or the code, goes to `finish`",
+    default=False,
+)
 
 _NO_PICTURE = "send the bytes of an image with a face in it"
 
@@ -90,14 +97,14 @@ EVENT_ROUTES = (
 
 
 def _sign_in_routes(provider: str) -> tuple[Route, ...]:
-    start: Handler = lambda api, call: api.accounts.start(provider)  # noqa: E731
+    start: Handler = lambda api, call: api.accounts.start(provider, call.query["by_code"])  # noqa: E731
     finish: Handler = lambda api, call: api.accounts.finish(provider, call.body)  # noqa: E731
     wait: Handler = lambda api, call: api.accounts.wait(provider, call.body.flow_id)  # noqa: E731
     return (
         Route(
             "POST", f"/api/auth/{provider}/start", start, {200: schema.SignInStarted}, "Begin to sign in",
             "Open the address in a browser. It comes back to the machine of the daemon by itself; from "
-            "another machine, give the address that the browser then shows to `finish`.",
+            "another machine, give the address that the browser then shows to `finish`.", params=(BY_CODE,),
         ),
         Route(
             "POST", f"/api/auth/{provider}/finish", finish, {200: schema.SignedIn}, "Finish to sign in",

@@ -27,6 +27,8 @@ FLOW_LIFE_S: Final = 600.0
 MOST_FLOWS: Final = 16
 LONGEST_ANSWER: Final = 8192
 VISIT_S: Final = 60.0
+NOWHERE: Final = "http://127.0.0.1:1"
+"""Where a browser is sent when nobody listens: the answer is pasted then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,12 @@ class SignIns:
         self._group.cancel_scope.cancel()
         await self._group.__aexit__(*exc)
 
-    async def begin(self, provider: Provider) -> tuple[str, str]:
-        """The address to open in a browser, and the id to finish with."""
+    async def begin(self, provider: Provider, *, by_code: bool = False) -> tuple[str, str]:
+        """The address to open in a browser, and the id to finish with. `by_code` is for a browser on another
+        machine: nobody waits for it here, and the answer is pasted."""
         if len(self._flows) >= MOST_FLOWS:
             raise Refused("too many sign-ins are under way", hint="finish one of them, or wait ten minutes")
-        listener, redirect_uri = await _listen()
+        listener, redirect_uri = (None, NOWHERE) if by_code else await _listen()
         try:
             started = await provider.start(redirect_uri)
         except BaseException:
@@ -208,7 +211,7 @@ async def _listen() -> tuple[Any, str]:
     try:
         listener: Any = await anyio.create_tcp_listener(local_host="127.0.0.1")
     except OSError:
-        return None, "http://127.0.0.1:1"
+        return None, NOWHERE
     port = listener.extra(anyio.abc.SocketAttribute.local_port)
     return listener, f"http://127.0.0.1:{port}"
 
@@ -236,8 +239,8 @@ def code_of(answer: str, provider: Provider, state: str) -> str:
             "this answer belongs to another sign-in",
             hint="open the newest address, and paste what the browser shows after that",
         )
-    if "error" in found:
-        raise Declined(f"the sign-in was turned down ({said(found['error'], 60)})", hint="begin again")
+    if no := found.get("error") or found.get("oauth_problem"):
+        raise Declined(f"the sign-in was turned down ({said(no, 60)})", hint="begin again")
     if not (code := found.get(provider.code_parameter)):
         raise Refused("there is no code in this address", hint="paste the whole address")
     return code

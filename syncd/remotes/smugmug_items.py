@@ -12,12 +12,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from syncd.errors import Transient
 
 T = TypeVar("T")
+LARGE_SIDE: Final = 1600
 _IMAGE: Final = re.compile(r"/image/([A-Za-z0-9]+)(?:-\d+)?(?:$|[!?])")
 _CLOCK: Final = re.compile(r"(\d{4})[-:](\d\d)[-:](\d\d)[T ](\d\d):(\d\d):(\d\d)")
 
@@ -58,9 +60,10 @@ class ImageInfo:
     that holds it; `serial` rises with each replacement.
 
     `captured_at` is `YYYY-MM-DDTHH:MM:SS` by the camera's own clock, without zone; `uploaded_at` and
-    `last_updated` are SmugMug's texts. The three addresses are not for ever. `archived_url`, `size_bytes` and
-    `md5` are those of the original, and only there for who may download it. While `is_processing` nothing of
-    this is final; `is_broken` says that SmugMug could not process it and will not.
+    `last_updated` are SmugMug's texts. The addresses are not for ever; `large_url` is not in lists, only
+    where one photo was asked for. `archived_url`, `size_bytes` and `md5` are those of the original, and only
+    there for who may download it. While `is_processing` nothing of this is final; `is_broken` says that
+    SmugMug could not process it and will not.
     """
 
     image_key: str
@@ -178,28 +181,34 @@ def album_of(found: Mapping[str, Any]) -> AlbumInfo:
     )
 
 
-def image_of(found: Mapping[str, Any], metadata: Mapping[str, Any] | None = None) -> ImageInfo:
-    """An `AlbumImage` or `Image`, with its `ImageMetadata` where that is known. Raises Transient for what has
-    no key."""
+def image_of(
+    found: Mapping[str, Any],
+    album_key: str | None = None,
+    metadata: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    details: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> ImageInfo:
+    """An `AlbumImage` of the album with this key, or an `Image`; `metadata` and `details` are what is known
+    of `ImageMetadata` and `ImageSizeDetails`, by image key. Raises Transient for what has no key."""
     image_key = text(found, "ImageKey") or image_key_of(text(found, "Uri") or "")
     if not image_key:
         raise Transient("SmugMug gave an image without a key")
+    exif, sizes = metadata.get(image_key, {}), details.get(image_key, {})
     latitude, longitude = _degrees(found.get("Latitude"), 90), _degrees(found.get("Longitude"), 180)
     unknown = not latitude and not longitude
     size_bytes = whole(found.get("ArchivedSize"))
     return ImageInfo(
         image_key=image_key,
-        album_key=text(found, "AlbumKey"),
+        album_key=album_key or text(found, "AlbumKey"),
         serial=whole(found.get("Serial")) or 0,
         file_name=text(found, "FileName") or "",
         title=text(found, "Title") or "",
         caption=text(found, "Caption") or "",
         keywords=keywords_of(found),
-        captured_at=clock_time((metadata or {}).get("DateTimeCreated"))
-        or clock_time(found.get("DateTimeOriginal")),
+        captured_at=clock_time(exif.get("DateTimeCreated")) or clock_time(found.get("DateTimeOriginal")),
         uploaded_at=text(found, "DateTimeUploaded") or text(found, "Date"),
         last_updated=text(found, "LastUpdated"),
         thumbnail_url=text(found, "ThumbnailUrl"),
+        large_url=_large_url(sizes),
         archived_url=text(found, "ArchivedUri"),
         web_url=text(found, "WebUri"),
         width=whole(found.get("OriginalWidth")) or None,
@@ -217,7 +226,7 @@ def image_of(found: Mapping[str, Any], metadata: Mapping[str, Any] | None = None
     )
 
 
-def expanded(answer: Mapping[str, Any], locator: str) -> dict[str, dict[str, Any]]:
+def expansions_of(answer: Mapping[str, Any], locator: str) -> dict[str, dict[str, Any]]:
     """The expansions of one kind by image key: their addresses write the same image as KEY and as KEY-0."""
     found = {}
     for address, expansion in _map(answer.get("Expansions")).items():
@@ -225,6 +234,21 @@ def expanded(answer: Mapping[str, Any], locator: str) -> dict[str, dict[str, Any
         if isinstance(value, dict) and (image_key := image_key_of(address)):
             found[image_key] = value
     return found
+
+
+def _large_url(details: Mapping[str, Any]) -> str | None:
+    """The largest rendering in `ImageSizeDetails` with sides of at most LARGE_SIDE pixels, the next larger
+    one where there is none; thumbnails do not count."""
+    found = []
+    for name, size in details.items():
+        if not name.startswith("ImageSize") or name.endswith(("Tiny", "Thumb")) or not isinstance(size, dict):
+            continue
+        side = max(whole(size.get("Width")) or 0, whole(size.get("Height")) or 0)
+        if side and (url := text(size, "Url")):
+            found.append((side, url))
+    fitting = [one for one in found if one[0] <= LARGE_SIDE]
+    best = max(fitting, default=None) or min(found, default=None)
+    return best[1] if best else None
 
 
 def uri_of(found: Mapping[str, Any], name: str) -> str | None:

@@ -40,6 +40,10 @@ EVENT_CALLS: list[tuple[str, str, Any, int]] = [
     ("POST", "/api/auth/drive/start", {}, 200),
     ("POST", "/api/auth/drive/finish", {"flow_id": "flow", "code": CODE}, 200),
     ("POST", "/api/auth/drive/wait", {"flow_id": "done"}, 200),
+    ("POST", "/api/auth/smugmug/start?by_code=true", None, 200),
+    ("POST", "/api/auth/smugmug/finish", {"flow_id": "flow", "code": CODE}, 200),
+    ("POST", "/api/auth/smugmug/finish", {"flow_id": "flow", "redirect_url": f"http://x/?{CODE}"}, 200),
+    ("POST", "/api/auth/smugmug/wait", {"flow_id": "done"}, 200),
     # errors
     ("GET", "/api/event/none", None, 404),
     ("DELETE", "/api/event/none", None, 404),
@@ -47,7 +51,8 @@ EVENT_CALLS: list[tuple[str, str, Any, int]] = [
     ("POST", "/api/event/none/auto-sync/enable", None, 404),
     ("POST", "/api/event/none/sync", None, 404),
     ("POST", "/api/event/none/faces/search", b"face", 404),
-    ("POST", "/api/auth/smugmug/start", None, 404),
+    ("POST", "/api/auth/smugmug/start?by_code=maybe", None, 422),
+    ("POST", "/api/auth/nobody/start", None, 404),
     ("POST", "/api/auth/nobody/finish", {"flow_id": "flow", "code": CODE}, 404),
     ("GET", "/api/preview?event_photo=none", None, 404),
     ("GET", "/api/event/wedding/sync", None, 405),
@@ -98,6 +103,8 @@ EVENT_COMMANDS: list[tuple[str, type[Any]]] = [
     ("faces forget - --event wedding --yes", schema.FacesForgotten),
     ("auth status", schema.AccountPage),
     ("auth drive", schema.SignedIn),
+    ("auth smugmug", schema.SignedIn),
+    ("auth smugmug --code", schema.SignedIn),
 ]
 """Command lines of syncctl, and what each shows; stdin is a code, and a picture."""
 
@@ -208,7 +215,8 @@ class MemoryAccounts:
     async def status(self) -> schema.AccountPage:
         return schema.AccountPage(items=self.rows)
 
-    async def start(self, provider: str) -> schema.SignInStarted:
+    async def start(self, provider: str, by_code: bool = False) -> schema.SignInStarted:
+        self.by_code = by_code
         return schema.SignInStarted(url="https://accounts.example/auth?a=1&b=2", flow_id="flow")
 
     async def finish(self, provider: str, answer: schema.SignInAnswer) -> schema.SignedIn:
