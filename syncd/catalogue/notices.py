@@ -42,7 +42,7 @@ class Arrivals(NamedTuple):
 async def troubles(db: aiosqlite.Connection) -> dict[str, TroubleRow]:
     """Everything that needs a person, by what it is about."""
     rows = await db.execute_fetchall(
-        "SELECT what, state, reason, seen, since, told FROM attention ORDER BY since, what"
+        "SELECT what, state, reason, seen, since, told FROM attention ORDER BY what"
     )
     return {
         what: TroubleRow(what, state, reason, bool(seen), since, bool(told))
