@@ -155,12 +155,24 @@ class ImagingPool:
 
         `jpeg`: quality 80; `rgb`: big-endian uint16 width and height, then 3 bytes a pixel, row by row.
         """
-        if not (1 <= width <= 4096 and 1 <= height <= 4096):
-            raise Refused("a preview is 1 to 4096 pixels wide and high")
-        if image_format not in ("jpeg", "rgb"):
-            raise Refused("a preview is jpeg or rgb")
+        _check_preview(width, height, image_format)
         job = _Job(["preview", path, width, height, image_format], path=path, urgent=True)
         result: bytes = await self._submit(job)
+        return result
+
+    async def preview_of_bytes(
+        self,
+        data: bytes,
+        width: int,
+        height: int,
+        image_format: Literal["jpeg", "rgb"] = "jpeg",
+        *,
+        urgent: bool = False,
+    ) -> bytes:
+        """As `preview`, of the photo in `data`; before other work where somebody waits with it (`urgent`)."""
+        _check_preview(width, height, image_format)
+        request = ["preview_of_bytes", width, height, image_format]
+        result: bytes = await self._submit(_Job(request, data=data, urgent=urgent))
         return result
 
     async def perceptual_hash(self, data: bytes) -> str:
@@ -377,6 +389,13 @@ class ImagingPool:
                 self._set_aside.pop(next(iter(self._set_aside)))
             self._set_aside[job.path] = (stat, message)
             self._finish(job, Refused(message, hint="it is tried again when the file changes"))
+
+
+def _check_preview(width: int, height: int, image_format: str) -> None:
+    if not (1 <= width <= 4096 and 1 <= height <= 4096):
+        raise Refused("a preview is 1 to 4096 pixels wide and high")
+    if image_format not in ("jpeg", "rgb"):
+        raise Refused("a preview is jpeg or rgb")
 
 
 def _check_faces() -> None:

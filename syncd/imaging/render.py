@@ -54,6 +54,18 @@ def preview(path: str, width: int, height: int, image_format: str, progress: Cal
     """The photo upright, fitted into `width` x `height`, as JPEG (quality 80) or raw RGB."""
     with open_photo(path, None, progress) as photo:
         opened, picture = _decoded(photo, (width, height))
+    return _small(opened, picture, image_format)
+
+
+def preview_of_bytes(
+    data: bytes, width: int, height: int, image_format: str, progress: Callable[[], None] = lambda: None
+) -> bytes:
+    """As `preview`, of the photo in `data`."""
+    opened, picture = _upright_srgb(open_picture(io.BytesIO(data), data[:64]), (width, height))
+    return _small(opened, picture, image_format)
+
+
+def _small(opened: Opened, picture: Image.Image, image_format: str) -> bytes:
     with decoding(opened.image_format):
         if image_format == "jpeg":
             return _jpeg(picture, 80, None)
@@ -64,23 +76,26 @@ def _decoded(photo: PhotoFile, fit: tuple[int, int] | None) -> tuple[Opened, Ima
     """The upright sRGB picture, where `fit` is given not larger than that."""
     name = os.path.basename(photo.path)  # noqa: PTH119 - a string that may hold any bytes
     with photo.open() as file:
-        opened = open_picture(file, photo.head(), name)
-        with decoding(opened.image_format):
-            picture, orientation = opened.picture, opened.camera.orientation
+        return _upright_srgb(open_picture(file, photo.head(), name), fit)
+
+
+def _upright_srgb(opened: Opened, fit: tuple[int, int] | None) -> tuple[Opened, Image.Image]:
+    with decoding(opened.image_format):
+        picture, orientation = opened.picture, opened.camera.orientation
+        if fit is not None:
+            fit = (fit[1], fit[0]) if orientation >= 5 else fit
+            if opened.image_format == "JPEG":
+                picture.draft("RGB", (2 * fit[0], 2 * fit[1]))
+        profile = picture.info.get("icc_profile")
+        if profile is None:
+            picture = plain(picture)
+        if fit is not None and picture.mode in ("L", "RGB", "CMYK"):
+            picture.thumbnail(fit, Image.Resampling.LANCZOS)
+        if profile is not None:
+            picture = plain(_to_srgb(picture, profile))
             if fit is not None:
-                fit = (fit[1], fit[0]) if orientation >= 5 else fit
-                if opened.image_format == "JPEG":
-                    picture.draft("RGB", (2 * fit[0], 2 * fit[1]))
-            profile = picture.info.get("icc_profile")
-            if profile is None:
-                picture = plain(picture)
-            if fit is not None and picture.mode in ("L", "RGB", "CMYK"):
                 picture.thumbnail(fit, Image.Resampling.LANCZOS)
-            if profile is not None:
-                picture = plain(_to_srgb(picture, profile))
-                if fit is not None:
-                    picture.thumbnail(fit, Image.Resampling.LANCZOS)
-            return opened, upright(picture, orientation)
+        return opened, upright(picture, orientation)
 
 
 def _to_srgb(picture: Image.Image, profile: bytes) -> Image.Image:

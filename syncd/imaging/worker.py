@@ -124,10 +124,11 @@ def _task(kind: str) -> Callable[..., Any]:
 
         return face_finder.find_faces if kind == "faces" else face_finder.find_faces_in
     from syncd.imaging.inspect import hash_of_bytes, inspect
-    from syncd.imaging.render import preview, render
+    from syncd.imaging.render import preview, preview_of_bytes, render
 
     tasks: dict[str, Callable[..., Any]]
     tasks = {"inspect": inspect, "render": render, "preview": preview, "hash": hash_of_bytes}
+    tasks["preview_of_bytes"] = preview_of_bytes
     return tasks[kind]
 
 

@@ -315,6 +315,9 @@ async def test_previews_are_upright_and_fit(pool: ImagingPool, tmp_path: Path) -
     rgb = await pool.preview(str(tmp_path / "a.jpg"), 200, 120, "rgb")
     assert struct.unpack(">HH", rgb[:4]) == (80, 120)
     assert len(rgb) == 4 + 80 * 120 * 3
+    assert await pool.preview_of_bytes((tmp_path / "a.jpg").read_bytes(), 200, 120, "rgb") == rgb
+    with pytest.raises(Refused):
+        await pool.preview_of_bytes(b"<html>", 200, 120)
     big = await pool.preview(str(tmp_path / "a.jpg"), 4096, 4096, "rgb")
     assert struct.unpack(">HH", big[:4]) == (1067, 1600)
     with pytest.raises(Refused):
