@@ -213,8 +213,7 @@ async def sent_on(db: aiosqlite.Connection, day: str) -> int:
 
 
 def _work(row: Any) -> Work:
-    *values, keywords, albums = row
-    return Work(*values, json.loads(keywords), json.loads(albums))
+    return Work(*row[:-2], *map(json.loads, row[-2:]))
 
 
 async def _spend(db: aiosqlite.Connection, day: str, photos: int) -> None:

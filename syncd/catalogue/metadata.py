@@ -314,4 +314,4 @@ def _row(row: Any) -> MetadataRow:
         values[place] = json.loads(values[place])
     values[8] = bool(values[8])
     pairs = json.loads(albums)
-    return MetadataRow(*values, [title for title, _ in pairs], [key for _, key in pairs])
+    return MetadataRow(*values, *([pair[place] for pair in pairs] for place in (0, 1)))
