@@ -62,8 +62,8 @@ class DriveAccess:
         return self._accounts.installed_app
 
     def accept(self, account: str) -> None:
-        """Somebody signed in anew: what was said of the sign-in before holds no more."""
-        self._accounts.tokens(account).rejection = None
+        """What was said of the sign-in before holds no more."""
+        self._accounts.tokens(account).forget_rejection()
 
 
 class SmugmugAccess:

@@ -193,7 +193,10 @@ class DriveService:
         """A person wants what waits for a sign-in to be tried."""
         for account, poller in self._pollers.items():
             if poller.health.state == "needs_auth":
+                self._accounts.accept(account)
                 self.signed_in(account)
+        self._find_at_s = 0.0
+        self._look_wake.set()
 
     def is_listing(self, event_id: str) -> bool:
         """Whether the event's folder is being listed at this moment."""

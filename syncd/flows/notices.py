@@ -54,9 +54,9 @@ class Pace(NamedTuple):
     the first has waited for `longest_s`, which also lies between two mails about one event. Trouble that was
     there before a restart is over when it has not been met again within `return_s`."""
 
-    look_s: float = 2.0
-    settle_s: float = 4.0
-    quiet_s: float = 10.0
+    look_s: float = 1.0
+    settle_s: float = 3.0
+    quiet_s: float = 5.0
     longest_s: float = 600.0
     return_s: float = 60.0
 

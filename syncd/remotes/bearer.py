@@ -61,6 +61,10 @@ class BearerTokens(abc.ABC):
         """When the access token at hand ends, Unix time in seconds."""
         return self._token.expires_at if self._token else None
 
+    def forget_rejection(self) -> None:
+        """Somebody signed in anew, or wants it tried again: what was said before holds no more."""
+        self.rejection = None
+
     async def authorise(self, request: Request) -> Mapping[str, str]:
         return {"Authorization": f"Bearer {await self.access_token()}"}
 

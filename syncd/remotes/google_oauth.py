@@ -202,6 +202,10 @@ class UserTokens(BearerTokens):
         self._over: InvalidGrant | None = None
         self._over_generation = 0
 
+    def forget_rejection(self) -> None:
+        super().forget_rejection()
+        self._over = None
+
     async def _fresh(self, turned_down: str) -> AccessToken:
         while True:
             stored = await self._stored()

@@ -135,8 +135,8 @@ def test_what_needs_a_person() -> None:
 @pytest.mark.parametrize(
     ("quiet_s", "waited_s", "busy", "since_mail_s", "due"),
     [
-        (9, 100, False, None, False),
-        (10, 100, False, None, True),
+        (4, 100, False, None, False),
+        (5, 100, False, None, True),
         (-10, 100, False, None, True),  # the clock was set back
         (500, 599, True, None, False),
         (1, 600, True, None, True),

@@ -57,6 +57,9 @@ class OneClient:
     async def names(self) -> list[str]:
         return self.signed_in
 
+    def accept(self, account: str) -> None:
+        pass
+
     async def drive(self, account: str) -> GoogleDrive:
         if account not in self._clients:
             config = DriveConfig(api_base_url=self._fake.base_url, token_url=self._fake.token_url)

@@ -13,6 +13,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from tests.fakes.google_drive import ACCOUNT, FakeDrive, fake_drive
+from tests.fakes.smtp import smtp_server
 from tests.imaging.portraits import portraits
 from tests.outside.installation import BIN, Daemon, Installation, ask, small_jpeg, wait_for
 
@@ -248,3 +249,35 @@ def test_corrected_settings_put_an_account_to_work_again(followed: Daemon, drive
         wait_for(lambda state=state: event(followed, state=state), 20, state)
     (account,) = followed.get("/api/auth/status")["items"]
     assert account["state"] == "ready"
+
+
+def test_people_are_told_by_mail_and_resuming_tries_again(followed: Daemon, drive: Drive) -> None:
+    place, tokens = followed.place, dict(drive.fake.refresh)
+    with smtp_server() as post:
+        url = f"smtp://127.0.0.1:{post.port}"
+        place.configure(notify={"smtp_url": url, "from": "syncd@example.org"})
+        assert "to" in followed.call("POST", "/api/config/reload", status=422)["detail"]
+        place.configure(notify={"to": ["ann@example.org"]})
+        assert "notify.to" in followed.call("POST", "/api/config/reload")["applied"]
+        for n in range(3):
+            drive.add(f"{n}.jpg", small_jpeg(n))
+        followed.call("POST", "/api/event/gala/sync", status=202)
+        wait_for(lambda: event(followed, photos=3, state="idle"), what="photos")
+
+        drive.do(drive.fake.revoke_refresh_tokens)
+        drive.do(drive.fake.expire_access_tokens)
+        followed.call("POST", "/api/event/gala/sync", status=202)
+        wait_for(lambda: event(followed, state="needs_auth"), what="asks for a sign-in")
+        wait_for(lambda: len(post.mails) == 2, 19, "two mails")
+        assert post.recipients == [["ann@example.org"]] * 2
+        photos, trouble = sorted(post.subjects)
+        assert photos == "[syncd] 3 new photos in Gala"
+        assert trouble.startswith(f"[syncd] drive {ACCOUNT} needs attention: ")
+        assert "syncctl auth drive" in str(sorted(post.mails, key=lambda m: str(m["Subject"]))[1])
+
+        drive.do(drive.fake.refresh.update, tokens)
+        place.ctl("resume", "drive")
+        wait_for(lambda: event(followed, state="idle"), what="goes on")
+        wait_for(lambda: followed.services()["drive"]["state"] == "running", what="the service says so, too")
+        assert len(post.mails) == 2
+    assert "127.0.0.1" not in json.dumps(followed.get("/api/config")["settings"]["notify"])
