@@ -105,6 +105,30 @@ async def progress(db: aiosqlite.Connection, job_id: str, done: int, total: int)
     await _changed(db, "progress_done = ?, progress_total = ?", "number = ?", (done, total, _number(job_id)))
 
 
+async def report(db: aiosqlite.Connection, job_ids: Iterable[str], done: int, total: int) -> bool:
+    """How far these jobs are, which one piece of work serves; whether any of them still runs."""
+    running = [
+        await _changed(
+            db,
+            "progress_done = ?, progress_total = ?",
+            "number = ? AND state = 'running'",
+            (done, total, _number(job_id)),
+        )
+        for job_id in job_ids
+    ]
+    return any(running)
+
+
+async def open_of(db: aiosqlite.Connection, kind: str) -> list[JobRow]:
+    """Jobs of this kind that are not over, oldest first."""
+    rows = await db.execute_fetchall(
+        f"SELECT {_COLUMNS} FROM jobs WHERE kind = ? AND state IN ('queued', 'running', 'waiting')"
+        " ORDER BY number",
+        (kind,),
+    )
+    return [_job(row) for row in rows]
+
+
 async def finish(
     db: aiosqlite.Connection,
     job_id: str,
