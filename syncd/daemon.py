@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -194,6 +195,9 @@ class Daemon:
 
     async def _announce(self, supervisor: Supervisor) -> None:
         await supervisor.started.wait()
+        # What is there now stays. Looked through again with everything that comes, it would hold the event
+        # loop for tens of milliseconds each time.
+        gc.freeze()
         socket = default_socket_path(self.config)
         self._notifier.ready(f"serving {socket}")
         _log.info("ready", socket=str(socket), state_dir=str(self.config.daemon.state_dir))

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import quote
 
+import anyio.lowlevel
+
 from syncd.config import DriveConfig
 from syncd.errors import Refused, Transient
 from syncd.remotes.drive_errors import InvalidPageToken, explain_drive, explain_feed
@@ -30,6 +32,7 @@ from syncd.text import printable
 
 PAGE_SIZE: Final = 1000
 RESTARTS: Final = 3
+_AT_ONCE: Final = 100
 _PREFIX: Final = "/drive/v3"
 _FEED_FIELDS: Final = (
     f"nextPageToken,newStartPageToken,changes(changeType,time,removed,fileId,file({ITEM_FIELDS}))"
@@ -113,7 +116,7 @@ class GoogleDrive:
         following, start = answer.get("nextPageToken"), answer.get("newStartPageToken")
         if not isinstance(following, str) and not isinstance(start, str):
             raise Transient("Google Drive gave a page of the feed without a token to go on from")
-        changes = [await self._change(found) for found in _list_of(answer, "changes")]
+        changes = [await self._change(found) async for found in _in_turns(_list_of(answer, "changes"))]
         return ChangePage(
             tuple(change for change in changes if change is not None),
             following if isinstance(following, str) else None,
@@ -167,7 +170,8 @@ class GoogleDrive:
                 page_token = None
                 continue
             incomplete |= answer.get("incompleteSearch") is True
-            for item in map(item_of, _list_of(answer, "files")):
+            async for found in _in_turns(_list_of(answer, "files")):
+                item = item_of(found)
                 if item.id not in given and (item.is_image or item.is_folder or item.is_shortcut):
                     given.add(item.id)
                     yield item
@@ -283,6 +287,14 @@ def _list_of(answer: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
         raise Transient(f"Google Drive gave no list of {key}")
     return found
+
+
+async def _in_turns(rows: list[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+    """The rows of a page, with turns for others between them: a thousand at once hold the event loop."""
+    for place, row in enumerate(rows):
+        if place % _AT_ONCE == 0:
+            await anyio.lowlevel.checkpoint()
+        yield row
 
 
 def _keys(file_id: str, resource_key: str | None) -> dict[str, str]:
