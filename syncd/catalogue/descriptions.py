@@ -58,7 +58,7 @@ _NOT_WAITING = f"NOT (j.state IS 'waiting' AND j.next_attempt_at > {NOW})"
 async def claim(
     db: aiosqlite.Connection, *, limit: int, busy: Collection[int], day: str, daily_limit: int
 ) -> list[Work]:
-    """Takes up to `limit` photos that are due, those with fewest attempts first, never more than the day
+    """Takes up to `limit` photos that are due, oldest first, never more than the day
     (YYYY-MM-DD) has left; `daily_limit` 0 is without limit. They are `processing` from now on."""
     if daily_limit:
         limit = min(limit, daily_limit - await sent_on(db, day))
@@ -69,7 +69,7 @@ async def claim(
         " p.caption, p.keywords, (SELECT json_group_array(a.title) FROM smugmug_album_photos ap"
         " JOIN smugmug_albums a ON a.id = ap.album_id WHERE ap.photo_id = p.id AND a.removed_at IS NULL)"
         f" FROM {_DUE} AND {_NOT_WAITING} AND m.id NOT IN (SELECT value FROM json_each(?))"
-        " ORDER BY m.attempts, m.id LIMIT ?",
+        " ORDER BY m.id LIMIT ?",
         (json.dumps(list(busy)), limit),
     )
     found = [_work(row) for row in rows]

@@ -12,7 +12,7 @@ from syncd.control.schema_base import Reply, Request, refuse_nul
 MetadataStatus = Literal["pending", "processing", "review", "approved", "rejected", "failed"]
 
 Text = Annotated[str, Meta(max_length=10_000)]
-Word = Annotated[str, Meta(max_length=200)]
+Word = Annotated[str, Meta(max_length=80)]
 Words = Annotated[list[Word], Meta(max_length=100)]
 Who = Annotated[str, Meta(min_length=1, max_length=200)]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -94,6 +94,8 @@ class MetadataPatch(Request, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         texts = [self.description or "", self.changed_by, self.reason]
         refuse_nul([*texts, *(self.tags or ()), *(self.categories or ())])
+        if any(";" in word for word in (*(self.tags or ()), *(self.categories or ()))):
+            raise ValueError("tags and categories: expected words without `;`, which joins them in exports")
         if not self.changed_by.strip():
             raise ValueError("changed_by: expected more than blanks")
         if self.description is not None and not self.description.strip():
