@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from syncd import __version__
 from syncd.activity import Activity, Entry
 from syncd.api import DaemonApi
 from syncd.api_accounts import AccountsAnswers, DriveAccess, SmugmugAccess
+from syncd.api_metadata import MetadataAnswers
 from syncd.catalogue import activity as activity_queries
 from syncd.catalogue import log
 from syncd.catalogue.activity import ActivityRow
@@ -27,6 +28,7 @@ from syncd.control.server import ControlServer
 from syncd.control.socket_path import default_socket_path
 from syncd.errors import ExitCode, Fatal, SyncdError
 from syncd.flows.batches_service import BatchesService
+from syncd.flows.describe_service import DescribeService
 from syncd.flows.events_api import Events
 from syncd.flows.events_service import DriveService, FacesService
 from syncd.flows.jobs import JobRunner, Outcome, Progress
@@ -104,7 +106,7 @@ class Daemon:
         self._site = site
         service = SiteService(site)
         self._service = service
-        handlers = _handlers(service)
+        handlers = _handlers(service, lambda: self._drive.wake())
         jobs = JobRunner(catalogue, handlers)
         service.jobs = jobs
         batches = BatchesService(lambda: self.config, catalogue, service.nudge)
@@ -147,6 +149,14 @@ class Daemon:
             emit=activity.emit,
         )
         handlers.update(events.handlers)
+        describe = DescribeService(
+            catalogue=catalogue,
+            library=smugmug,
+            pool=pool,
+            config=lambda: self.config,
+            emit=activity.emit,
+        )
+        self._describe = await stack.enter_async_context(describe)
         signed_in = {"drive": drive.signed_in}
         accounts = await stack.enter_async_context(AccountsAnswers(store, access, smugmug, signed_in))
         site.listing_took = batches.listing_took
@@ -161,12 +171,13 @@ class Daemon:
             drive=drive,
             events=events,
             accounts=accounts,
+            metadata=MetadataAnswers(catalogue, describe, lambda: self.config, activity.emit),
             metrics=Metrics(),
             reload=self.reload,
         )
         control = ControlServer(api, default_socket_path(config), config.daemon.socket_group)
         control.open()
-        services: list[Service] = [batches, service, drive, faces, control]
+        services: list[Service] = [batches, service, drive, faces, describe, control]
         supervisor = Supervisor(services, on_change, stop_timeout_s=_STOP_S, on_stuck=_give_up)
         self._supervisor = api.supervisor = supervisor
         api.notices = notices
@@ -243,6 +254,7 @@ class Daemon:
         if applied:
             self._service.hint(None)
             self._drive.look()
+            self._describe.wake()
             self._notices.wake()
         self._supervisor.retry()
         return schema.ReloadReply(applied=applied, needs_restart=waiting, warnings=list(fresh.warnings))
@@ -285,7 +297,7 @@ async def _activity(catalogue: Catalogue) -> AsyncIterator[Activity]:
             tasks.cancel_scope.cancel()
 
 
-def _handlers(service: SiteService) -> dict[str, Any]:
+def _handlers(service: SiteService, wake_drive: Callable[[], None]) -> dict[str, Any]:
     """What the kinds of jobs do. Payloads are the requests of the control API."""
 
     async def sync(job: JobRow, progress: Progress) -> Outcome:
@@ -330,6 +342,7 @@ def _handlers(service: SiteService) -> dict[str, Any]:
             deep=request.get("deep", False),
             repair=request.get("repair", False),
             progress=progress,
+            wake=wake_drive,
         )
         shape = found.as_dict()
         wrong = shape["missing"] or shape["wrong"] or shape["orphaned"]

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+
 import aiosqlite
 
 from syncd.catalogue._sqlite import NOW
+from syncd.catalogue.event_photos import bring_again
+
+
+@dataclass(frozen=True, slots=True)
+class EventObject:
+    """What storage should hold of a published photo, by its own bytes."""
+
+    key: str
+    event_id: str
+    photo_id: str
+    object_sha256: str
+    object_size_bytes: int
+    object_etag: str
 
 
 async def expect_object(
@@ -62,6 +79,54 @@ async def is_unwanted(db: aiosqlite.Connection, storage_id: str, key: str) -> bo
 async def object_gone(db: aiosqlite.Connection, storage_id: str, key: str) -> None:
     """Storage has confirmed that the object is gone."""
     await db.execute("DELETE FROM event_objects WHERE storage_id = ? AND key = ?", (storage_id, key))
+
+
+_CONFIRMED = "storage_id = ? AND wanted = 1 AND confirmed_at IS NOT NULL"
+
+
+async def confirmed_objects(db: aiosqlite.Connection, storage_id: str) -> list[EventObject]:
+    """Objects that this storage has confirmed and events want, by key."""
+    rows = await db.execute_fetchall(
+        f"SELECT key, event_id, photo_id, sha256, size_bytes, etag FROM event_objects WHERE {_CONFIRMED}"
+        " ORDER BY key",
+        (storage_id,),
+    )
+    return [EventObject(*row) for row in rows]
+
+
+async def is_confirmed_as(db: aiosqlite.Connection, storage_id: str, key: str, sha256: str) -> bool:
+    """True while an event vouches for the object with these bytes."""
+    rows = await db.execute_fetchall(
+        f"SELECT 1 FROM event_objects WHERE {_CONFIRMED} AND key = ? AND sha256 = ?",
+        (storage_id, key, sha256),
+    )
+    return bool(list(rows))
+
+
+async def confirmed_among(db: aiosqlite.Connection, storage_id: str, keys: Collection[str]) -> set[str]:
+    """Those of these keys that storage has confirmed."""
+    rows = await db.execute_fetchall(
+        f"SELECT key FROM event_objects WHERE {_CONFIRMED} AND key IN (SELECT value FROM json_each(?))",
+        (storage_id, json.dumps(list(keys))),
+    )
+    return {row[0] for row in rows}
+
+
+async def put_again(db: aiosqlite.Connection, storage_id: str, objects: Collection[EventObject]) -> None:
+    """Storage does not have these as it should: their photos get jobs, which fetch them anew."""
+    await db.executemany(
+        f"UPDATE event_objects SET confirmed_at = NULL WHERE {_CONFIRMED} AND key = ? AND sha256 = ?",
+        [(storage_id, one.key, one.object_sha256) for one in objects],
+    )
+    await bring_again(db, {one.photo_id for one in objects})
+
+
+async def is_vouched(db: aiosqlite.Connection, storage_id: str, key: str) -> bool:
+    """Whether events know of an object under this key: there, under way, or about to be taken out."""
+    rows = await db.execute_fetchall(
+        "SELECT 1 FROM event_objects WHERE storage_id = ? AND key = ?", (storage_id, key)
+    )
+    return bool(list(rows))
 
 
 async def object_keys(db: aiosqlite.Connection, storage_id: str) -> frozenset[str]:

@@ -162,6 +162,27 @@ async def queue_photos(db: aiosqlite.Connection, ids: Collection[str]) -> int:
     )
 
 
+async def bring_again(db: aiosqlite.Connection, ids: Collection[str]) -> int:
+    """Gives a job to each of these photos that any event wants, followed or not; returns how many."""
+    return await _count(
+        db,
+        "INSERT INTO jobs (kind, item, subject)"
+        f" SELECT '{EVENT_PHOTO}', w.photo_id, max(w.photo_name) FROM event_wanted w"
+        f" WHERE w.photo_id {_AMONG} GROUP BY w.photo_id{_AGAIN}",
+        (json.dumps(list(ids)),),
+    )
+
+
+async def are_busy(db: aiosqlite.Connection, ids: Collection[str]) -> bool:
+    """Whether a job of any of these photos is queued or runs."""
+    rows = await db.execute_fetchall(
+        f"SELECT 1 FROM jobs WHERE kind = '{EVENT_PHOTO}' AND state IN ('queued', 'running')"
+        f" AND item {_AMONG} LIMIT 1",
+        (json.dumps(list(ids)),),
+    )
+    return bool(list(rows))
+
+
 async def queue_event(db: aiosqlite.Connection, event_id: str) -> int:
     """The same for all photos of an event, those that failed too; returns how many."""
     return await _count(

@@ -56,6 +56,8 @@ class Storage(Protocol):
     def storage_id(self) -> str: ...
     @property
     def staging_dir(self) -> Path: ...
+    @property
+    def turns(self) -> Turns: ...
     async def sink(self) -> Sink: ...
 
 
@@ -87,7 +89,7 @@ class PhotoWork:
         self._faces_on = faces_on
         self._park = park
         self._rng = rng or random.Random()
-        self._turns = Turns()
+        self._turns = storage.turns
         self.arrived: Counter[str] = Counter()
         """Photos that came into each event since somebody last looked."""
         self.downloaded = 0

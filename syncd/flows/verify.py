@@ -10,8 +10,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import anyio
 
-from syncd.catalogue import event_objects, guards
+from syncd.catalogue import event_objects, event_photos, guards
 from syncd.catalogue import site as queries
+from syncd.catalogue.event_objects import EventObject
 from syncd.catalogue.site import LiveObject
 from syncd.errors import Refused
 from syncd.flows.removal_guard import judge, removal_limit
@@ -26,6 +27,11 @@ ORPHANS = "orphans"
 OWN_FOLDERS = ("scenes/", "events/")
 """Below the prefix, what lies in these is syncd's own; everything else in the bucket is not looked at."""
 
+PATIENCE_S = 30.0
+"""Photos of events that are fetched again are waited for while one comes at least this often."""
+_LOOK_S = 0.2
+
+Vouched = LiveObject | EventObject
 Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
 
@@ -64,9 +70,17 @@ class Verification:
 
 
 async def verify(
-    site: Site, *, sample: float = 100, deep: bool = False, repair: bool = False, progress: Progress
+    site: Site,
+    *,
+    sample: float = 100,
+    deep: bool = False,
+    repair: bool = False,
+    progress: Progress,
+    wake: Callable[[], None] = lambda: None,
+    patience_s: float = PATIENCE_S,
 ) -> Verification:
-    """Looks at `sample` percent of the live objects. An object counts as right when storage names the same
+    """Looks at `sample` percent of the live objects of scenes and events. `wake` is called when photos of
+    events have to be fetched again. An object counts as right when storage names the same
     length and ETag as when it was confirmed; where they differ, and always with `deep`, its bytes are read
     and hashed."""
     found = Verification()
@@ -77,17 +91,18 @@ async def verify(
             listed[stored.key] = stored
     # Read after the listing, so that what was uploaded meanwhile is known and not taken for an orphan.
     async with site.catalogue.reader() as db:
-        live = await queries.load_live(db, site.storage_id)
+        live: list[Vouched] = [*await queries.load_live(db, site.storage_id)]
+        live += await event_objects.confirmed_objects(db, site.storage_id)
         vouched = await event_objects.object_keys(db, site.storage_id)
     keys = {item.key for item in live} | vouched
     strangers = [key for key in listed if key not in keys and key not in site.in_flight]
     if sample < 100:
         live = random.sample(live, math.ceil(len(live) * sample / 100))
 
-    bad: list[LiveObject] = []
+    bad: list[Vouched] = []
     done = 0
 
-    async def check(item: LiveObject) -> None:
+    async def check(item: Vouched) -> None:
         nonlocal done
         if not await _check(site, sink, item, listed.get(item.key), found, deep=deep):
             bad.append(item)
@@ -101,7 +116,9 @@ async def verify(
     await _each(strangers, look, site.config.storage.concurrency)
     await _each(live, check, site.config.storage.concurrency)
     if repair:
-        await _repair(site, sink, bad, found)
+        await _repair(site, sink, [item for item in bad if isinstance(item, LiveObject)], found)
+        photos = [item for item in bad if isinstance(item, EventObject)]
+        await _fetch_again(site, photos, found, wake, patience_s)
         await _remove_orphans(site, sink, found)
     return found
 
@@ -119,7 +136,7 @@ async def _each(items: list[Item], do: Callable[[Item], Awaitable[None]], at_onc
 
 
 async def _check(
-    site: Site, sink: Sink, item: LiveObject, stored: StoredObject | None, found: Verification, *, deep: bool
+    site: Site, sink: Sink, item: Vouched, stored: StoredObject | None, found: Verification, *, deep: bool
 ) -> bool:
     """False for an object to repair. One that is replaced or withdrawn meanwhile is neither good nor bad."""
     stored = stored or await sink.head(item.key)
@@ -144,10 +161,12 @@ async def _check(
     return False
 
 
-async def _is_settled(site: Site, item: LiveObject) -> bool:
+async def _is_settled(site: Site, item: Vouched) -> bool:
     if item.key in site.in_flight:
         return False
     async with site.catalogue.reader() as db:
+        if isinstance(item, EventObject):
+            return await event_objects.is_confirmed_as(db, site.storage_id, item.key, item.object_sha256)
         return await queries.is_live_as(db, item.version_id, item.key, item.object_sha256)
 
 
@@ -183,6 +202,31 @@ async def _put_again(site: Site, sink: Sink, item: LiveObject) -> bool:
     return True
 
 
+async def _fetch_again(
+    site: Site, bad: list[EventObject], found: Verification, wake: Callable[[], None], patience_s: float
+) -> None:
+    """Photos of events are not on this machine: their jobs fetch them from Drive. Those that cannot now are
+    tried again later, and stand in `jobs`."""
+    if not bad:
+        return
+    storage_id = site.storage_id
+    await site.catalogue.write(lambda db: event_objects.put_again(db, storage_id, bad))
+    wake()
+    waiting = {item.key for item in bad}
+    until_s = anyio.current_time() + patience_s
+    while waiting and anyio.current_time() < until_s:
+        async with site.catalogue.reader() as db:
+            busy = await event_photos.are_busy(db, {item.photo_id for item in bad})
+            there = await event_objects.confirmed_among(db, storage_id, waiting)
+        if there:
+            waiting -= there
+            found.repaired += len(there)
+            until_s = anyio.current_time() + patience_s
+        if not busy:
+            return
+        await anyio.sleep(_LOOK_S)
+
+
 async def _remove_orphans(site: Site, sink: Sink, found: Verification) -> None:
     """Removes what nobody vouches for, unless it is so much that a person should look first."""
     actions = [Action("remove", "", "", "", key) for key in found.orphaned]
@@ -200,13 +244,15 @@ async def _remove_orphans(site: Site, sink: Sink, found: Verification) -> None:
     else:
         await site.catalogue.write(lambda db: guards.gone(db, kind=ORPHANS))
     # No sync may begin to upload under a key that is being removed.
-    async with site.turns.hold(await site.batch_names()):
+    async with site.turns.hold({*await site.batch_names(), *found.orphaned}):
         for action in actions:
             key = action.key or ""
             if action in verdict.held or key in site.in_flight:
                 continue
             async with site.catalogue.reader() as db:
                 if await queries.is_referenced(db, key, site.storage_id):
+                    continue
+                if await event_objects.is_vouched(db, site.storage_id, key):
                     continue
             await sink.delete(key)
             found.repaired += 1

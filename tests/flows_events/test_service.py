@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -225,3 +226,48 @@ async def test_faces_that_were_not_looked_for_are_looked_for_later(
             await desk.events.forget_faces(made.event_id, b"two", None, None)
         assert (await desk.events.forget_faces(made.event_id, b"one", None, None)).forgotten == 1
         assert (await desk.events.search_faces(made.event_id, b"one", None, 50)).items == []
+
+
+async def test_objects_of_events_are_verified_and_fetched_again(desk: Desk, fake: FakeDrive) -> None:
+    folder = fake.add_folder("Wedding", fake.root)
+    photos = [fake.add_file(f"{n}.jpg", folder, picture(n)) for n in range(5)]
+    site, base = desk.here.site, desk.here.config.storage.base_path / "events" / "wedding"
+
+    async def check(**options: Any) -> Any:
+        return await verify(site, progress=lambda done, total: None, wake=desk.service.wake, **options)
+
+    async with desk.running():
+        request = schema.EventRequest(name="Wedding", drive_folder_id=folder, publish=True)
+        await desk.events.create(request)
+        await desk.events.enable("wedding", None)
+        await desk.becomes("wedding", lambda e: e.photos == 5 and e.state == "idle")
+        found = await check(deep=True)
+        assert (found.checked, found.ok, found.missing, found.wrong, found.orphaned) == (5, 5, [], [], [])
+        await desk.events.disable("wedding")  # what it has published stays, and is looked after
+
+        lost, changed, rotten = (base / f"{photo}.jpg" for photo in photos[:3])
+        lost.unlink()
+        changed.write_bytes(b"other")
+        stat = rotten.stat()
+        rotten.write_bytes(rotten.read_bytes()[:-1] + b"!")  # same length, and its time is put back
+        os.utime(rotten, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+        (base / "stranger.jpg").write_bytes(b"nobody put me here")
+        assert len((await check(deep=True)).wrong) == 2
+        found = await check(deep=True, repair=True)
+        keys = [f"events/wedding/{photo}.jpg" for photo in photos]
+        assert (found.checked, found.ok, found.missing) == (5, 2, [keys[0]])
+        assert sorted(wrong.key for wrong in found.wrong) == sorted(keys[1:3])
+        assert (found.orphaned, found.repaired) == (["events/wedding/stranger.jpg"], 4)
+        found = await check(deep=True)
+        assert (found.ok, found.missing, found.wrong, found.orphaned) == (5, [], [], [])
+        assert changed.read_bytes() == picture(1)
+
+        lost.unlink()
+        fake.fail("media", *[error(404, "notFound")] * 9)
+        found = await check(repair=True)
+        assert (found.missing, found.repaired) == ([keys[0]], 0)
+        assert [photo.photo_name for photo in (await desk.events.get("wedding")).failed] == ["0.jpg"]
+        page = await desk.events.photos("wedding", 10, None)
+        assert [item.photo_name for item in page.items if item.url is None] == ["0.jpg"]
+        lost.parent.rename(base.with_name("away"))
+        assert (await check(repair=True, sample=50)).checked <= 3
