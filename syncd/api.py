@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from syncd.activity import Activity
+from syncd.api_metadata import MetadataAnswers
 from syncd.api_status import StatusView, service_status
 from syncd.catalogue import browse, guards
 from syncd.catalogue import jobs as job_queries
@@ -52,6 +53,7 @@ class DaemonApi:
         drive: DriveService,
         events: Events,
         accounts: AccountsApi,
+        metadata: MetadataAnswers,
         metrics: Metrics,
         reload: Callable[[], Awaitable[schema.ReloadReply]],
     ) -> None:
@@ -64,10 +66,11 @@ class DaemonApi:
         self._drive = drive
         self.events = events
         self.accounts = accounts
+        self.metadata = metadata
         self._metrics = metrics
         self._reload = reload
         self._catalogue = site.site.catalogue
-        self._status = StatusView(config, activity, site, batches, drive)
+        self._status = StatusView(config, activity, site, batches, drive, metadata)
 
     # --- state --------------------------------------------------------------------------------------
 
@@ -157,6 +160,7 @@ class DaemonApi:
         elif not await self._jobs.retry(job_id):
             raise Refused(f"job {job_id} is {row.state} already")
         self._drive.wake()
+        self.metadata.retried(row.kind)
         return await self.job(job_id)
 
     async def retry_failed_jobs(self) -> int:
@@ -168,6 +172,8 @@ class DaemonApi:
             else:
                 await self._jobs.retry(row.id)
         self._drive.wake()
+        for kind in {row.kind for row in rows}:
+            self.metadata.retried(kind)
         return len(rows)
 
     async def cancel_job(self, job_id: str) -> schema.Job:

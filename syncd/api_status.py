@@ -9,9 +9,11 @@ from typing import NamedTuple
 from syncd import __version__
 from syncd.activity import Activity
 from syncd.api_events import EventsNow, events_now, photo_queue
+from syncd.api_metadata import MetadataAnswers
 from syncd.catalogue import browse, guards
 from syncd.catalogue import jobs as job_queries
 from syncd.catalogue.event_photos import EVENT_PHOTO
+from syncd.catalogue.metadata import DESCRIBE
 from syncd.config import Config
 from syncd.control import schema
 from syncd.flows.batches_service import BatchesService
@@ -33,6 +35,8 @@ class _Counted(NamedTuple):
     guards: int
     conflicts: list[str]
     events: EventsNow
+    describe: schema.QueueStatus
+    is_described: bool
 
 
 class StatusView:
@@ -45,12 +49,14 @@ class StatusView:
         site: SiteService,
         batches: BatchesService,
         drive: DriveService,
+        metadata: MetadataAnswers,
     ) -> None:
         self._config = config
         self._activity = activity
         self._service = site
         self._batches = batches
         self._drive = drive
+        self._metadata = metadata
         self._catalogue = site.site.catalogue
         self._started = time.monotonic()
         self._counted_at = (False, -1)
@@ -63,7 +69,8 @@ class StatusView:
         counts, job_counts, events = found.counts, found.jobs, found.events
         waiting, running = self._service.site.pool.queue
         photos_failed = job_counts.get(job_queries.PHOTO, {}).get("failed", 0)
-        states = [of for kind, of in job_counts.items() if kind not in (job_queries.PHOTO, EVENT_PHOTO)]
+        of_photos = (job_queries.PHOTO, EVENT_PHOTO, DESCRIBE)
+        states = [of for kind, of in job_counts.items() if kind not in of_photos]
 
         def jobs_in(*names: str) -> int:
             return sum(state.get(name, 0) for state in states for name in names)
@@ -75,8 +82,9 @@ class StatusView:
                 waiting=jobs_in("queued", "waiting"), running=jobs_in("running"), failed=jobs_in("failed")
             ),
             "drive": photo_queue(job_counts.get(EVENT_PHOTO, {})),
+            "describe": found.describe,
         }
-        is_at_rest = self._service.is_idle and events.is_idle
+        is_at_rest = self._service.is_idle and events.is_idle and found.is_described
         idle = is_at_rest and not any(
             queues[name].waiting or queues[name].running for name in ("photos", "jobs")
         )
@@ -126,6 +134,8 @@ class StatusView:
                     len(await guards.listed(db)),
                     await self._service.site.conflicts(),
                     await events_now(db, self._drive),
+                    await self._metadata.queue(db),
+                    await self._metadata.is_idle(db),
                 )
         return self._counted
 
