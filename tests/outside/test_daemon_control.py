@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.outside.installation import BIN, Daemon, Installation, ask, run, small_jpeg, wait_for
+from tests.pictures import make_jpeg
 
 
-def test_status_shape(daemon: Daemon) -> None:
-    daemon.place.add("b/final_crops/x.jpg", 1)
-    daemon.wait_live(["scenes/b-x.jpg"])
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon with one photo, which lies on its side, for tests that only ask."""
+    place = Installation(tmp_path_factory.mktemp("asked") / "place")
+    place.add("b/final_crops/x.jpg", make_jpeg(1, 72, 48, None, 6))
+    with place.daemon() as running:
+        running.wait_live(["scenes/b-x.jpg"])
+        running.wait_idle()
+        yield running
+    shutil.rmtree(place.socket_dir, ignore_errors=True)
+
+
+SERVED = (
+    "/healthz /readyz /metrics /api/status /api/activity /api/activity/stream /api/admin/sync"
+    " /api/admin/sync/status /api/jobs /api/jobs/{id} /api/jobs/{id}/retry /api/jobs/{id}/cancel"
+    " /api/batches /api/batches/{name} /api/scenes /api/scenes/{scene_id} /api/preview /api/pull"
+    " /api/similar /api/verify /api/approve/{guard_id} /api/guards /api/pause /api/resume"
+    " /api/config/reload"
+)
+
+
+def test_status_shape(asked: Daemon) -> None:
+    daemon = asked
     status = daemon.status()
     assert status["version"] and status["uptime_s"] > 0
     names = {service["name"] for service in status["services"]}
@@ -41,11 +67,27 @@ def test_status_shape(daemon: Daemon) -> None:
     metrics = ask(daemon.place.socket, "GET", "/metrics")
     assert metrics.status == 200 and b"# TYPE" in metrics.body
     document = daemon.get("/openapi.json")
-    assert document["openapi"].startswith("3.1") and "/api/status" in document["paths"]
+    assert document["openapi"].startswith("3.1") and set(SERVED.split()) <= document["paths"].keys()
 
 
-def test_bad_requests_are_answered(daemon: Daemon) -> None:
+def test_bad_requests_are_answered(asked: Daemon) -> None:
+    daemon = asked
     daemon.get("/nothing/here", 404)
+    wrong: list[tuple[str, str, Any]] = [
+        ("GET", "/api/scenes/none", None), ("GET", "/api/scenes?limit=x", None),
+        ("GET", "/api/scenes?limit=0", None), ("GET", "/api/scenes?cursor=%00", None),
+        ("POST", "/api/admin/sync", {"batch_filter": 3}), ("POST", "/api/admin/sync", {"nonsense": True}),
+        ("PATCH", "/api/batches/none", {"is_public": True}),
+        ("PATCH", "/api/batches/b", {"is_public": "yes"}),
+        ("PATCH", "/api/batches/b", {"source_directory": "../../etc"}), ("POST", "/api/approve/none", None),
+        ("POST", "/api/verify", {"sample": 0}), ("POST", "/api/pull", {"to": ""}),
+        ("GET", "/api/activity?since=-x", None), ("POST", "/api/similar", b"no picture"),
+    ]  # fmt: skip
+    for method, route, refused in wrong:
+        reply = ask(daemon.place.socket, method, route, refused)
+        assert 400 <= reply.status < 500, (method, route, refused, reply)
+        assert reply.headers["content-type"].startswith("application/problem+json"), route
+        assert reply.json["status"] == reply.status
     assert ask(daemon.place.socket, "DELETE", "/api/status").status == 405
     daemon.get("/api/jobs/nope", 404)
     for route in ("/api/admin/sync", "/api/pull", "/api/verify", "/api/pause"):
@@ -74,8 +116,16 @@ def _post_json(path: Path, route: str, body: bytes) -> int:
         return int(client.recv(4096).split()[1])
 
 
-def test_second_daemon_and_once_are_refused(daemon: Daemon) -> None:
-    place = daemon.place
+def test_both_only_is_wrong(asked: Daemon) -> None:
+    problem = asked.call("POST", "/api/admin/sync", {"db_only": True, "images_only": True}, status=422)
+    assert "db_only" in problem["detail"] and "images_only" in problem["detail"]
+    asked.call("POST", "/api/admin/sync", {"batch_filter": ["nope"]}, status=404)
+    asked.call("POST", "/api/admin/sync", {"batch_filter": "nope"}, status=422)
+    asked.call("POST", "/api/admin/sync", {"nonsense": 1}, status=422)
+
+
+def test_second_daemon_and_once_are_refused(asked: Daemon) -> None:
+    daemon, place = asked, asked.place
     for command in (["run"], ["once"], ["once", "--dry-run"], ["once", "--json"]):
         ran = run("syncd", *command, "--config", place.config)
         assert ran.code == 3, (command, ran)
@@ -88,26 +138,22 @@ def test_second_daemon_and_once_are_refused(daemon: Daemon) -> None:
     assert daemon.get("/readyz")
 
 
-def test_stops_in_time_with_an_open_stream(daemon: Daemon) -> None:
-    stream = socket.socket(socket.AF_UNIX)
-    with stream:
-        stream.settimeout(10)
-        stream.connect(str(daemon.place.socket))
-        stream.sendall(b"GET /api/activity/stream HTTP/1.1\r\nHost: syncd\r\n\r\n")
-        assert stream.recv(15).startswith(b"HTTP/1.1 200")
-        idle = socket.socket(socket.AF_UNIX)
-        with idle:
-            idle.connect(str(daemon.place.socket))
-            assert daemon.stop() == 0
-    assert not daemon.place.socket.exists()
-    assert run("syncctl", "status", "--socket", daemon.place.socket).code == 3
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_signals_end_it(place: Installation, number: int) -> None:
-    with place.daemon() as daemon:
-        daemon.process.send_signal(number)
-        assert daemon.process.wait(10) == 0
+def test_stops_in_time_with_an_open_stream(place: Installation) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with (
+            place.daemon() as daemon,
+            socket.socket(socket.AF_UNIX) as stream,
+            socket.socket(socket.AF_UNIX) as idle,
+        ):
+            stream.settimeout(10)
+            stream.connect(str(place.socket))
+            stream.sendall(b"GET /api/activity/stream HTTP/1.1\r\nHost: syncd\r\n\r\n")
+            assert stream.recv(15).startswith(b"HTTP/1.1 200")
+            idle.connect(str(place.socket))
+            daemon.process.send_signal(number)
+            assert daemon.process.wait(10) == 0, number
+        assert not place.socket.exists()
+    assert run("syncctl", "status", "--socket", place.socket).code == 3
 
 
 def test_terminated_while_it_starts(place: Installation) -> None:
@@ -144,7 +190,8 @@ def test_a_stale_socket_is_replaced_and_nothing_else_is(place: Installation) -> 
     assert place.socket.read_text() == "precious"
 
 
-def test_strangers_are_refused(daemon: Daemon) -> None:
+def test_strangers_are_refused(asked: Daemon) -> None:
+    daemon = asked
     if os.getuid() != 0:
         pytest.skip("needs root to become somebody else")
     probe = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1])"
@@ -200,6 +247,7 @@ def test_the_stream_follows(daemon: Daemon) -> None:
         json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")
     ]
     assert [item["id"] for item in data] == ids
+    assert daemon.get(f"/api/activity?since={since}&limit={len(ids)}")["items"] == data
 
 
 def test_pause_and_resume(daemon: Daemon) -> None:
@@ -207,7 +255,15 @@ def test_pause_and_resume(daemon: Daemon) -> None:
     daemon.call("POST", "/api/pause", {"service": "site"})
     wait_for(lambda: daemon.services()["site"]["state"] == "paused")
     place.add("b/final_crops/x.jpg", 1)
-    time.sleep(1)
+
+    def foreseen() -> bool:
+        dry = daemon.call("POST", "/api/admin/sync", {"dry_run": True})
+        return ["upload", "b-x", "scenes/b-x.jpg"] in [
+            [a["action"], a["scene_id"], a["key"]] for a in dry["actions"]
+        ]
+
+    wait_for(foreseen)
+    time.sleep(0.5)  # nothing happens: there is no event to wait for
     assert place.stored() == []
     assert daemon.services()["batches"]["state"] == "running"
     daemon.call("POST", "/api/resume", {"service": "site"})
@@ -264,6 +320,16 @@ def test_reload_by_signal_and_by_api(daemon: Daemon) -> None:
     wait_for(lambda: "nonsense" in daemon.log)
     place.add("b/final_crops/y.jpg", 3)
     daemon.wait_live(["scenes/b-x.jpg", "scenes/b-y.jpg"])
+    place.configure(batches={"default_public": False})
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: daemon.get("/api/config")["settings"]["batches"]["default_public"] is False)
+    place.add("later/final_crops/z.jpg", 4)
+    wait_for(
+        lambda: place.rows(
+            "SELECT * FROM image_versions JOIN scenes USING (scene_id) WHERE batch_name = 'later'"
+        )
+    )
+    assert place.value("SELECT is_public FROM public_site_batches WHERE batch_name = 'later'") == 0
 
 
 def test_reload_changes_the_guard(daemon: Daemon) -> None:
@@ -282,16 +348,16 @@ def test_reload_changes_the_guard(daemon: Daemon) -> None:
     wait_for(lambda: not daemon.get("/api/guards")["items"])
 
 
-def test_preview(daemon: Daemon) -> None:
-    daemon.place.add("b/final_crops/x.jpg", 1)
-    daemon.wait_live(["scenes/b-x.jpg"])
-    version = daemon.place.value("SELECT version_id FROM image_versions")
+def test_preview(asked: Daemon) -> None:
+    daemon = asked
+    (version,) = (v["version_id"] for v in daemon.get("/api/scenes/b-x")["versions"])
     route = f"/api/preview?version_id={version}&width=30&height=30"
     picture = ask(daemon.place.socket, "GET", route)
     assert picture.status == 200 and picture.body[:2] == b"\xff\xd8"
     assert picture.headers["content-type"] == "image/jpeg"
+    assert Image.open(io.BytesIO(picture.body)).size == (20, 30), "small and upright"
     daemon.get("/api/preview?version_id=999&width=30&height=30", 404)
-    for wrong in ("width=0", "width=100000000", "width=x"):
+    for wrong in ("width=0", "width=999999", "width=100000000", "width=x"):
         daemon.get(f"/api/preview?version_id={version}&height=30&{wrong}", 422)
     daemon.get("/api/preview", 422)
 
@@ -339,9 +405,16 @@ def test_syncctl_documents_are_the_replies(daemon: Daemon) -> None:
     assert dry["dry_run"] is True and dry["actions"] == []
     place.add("b/final_crops/y.jpg", 2)
     done = place.ctl("sync", "--wait", "--json").json
-    assert done["state"] == "done" and done["job_id"]
+    assert done["state"] == "done" and daemon.get(f"/api/jobs/{done['job_id']}")["state"] == "done"
+    assert done.keys() >= {
+        "job_id", "scanned", "scenes", "versions", "uploaded", "removed", "unchanged", "bytes", "duration_s",
+        "failed", "skipped", "ignored", "actions",
+    }  # fmt: skip
     unknown = place.ctl("sync", "--batch", "nope", code=None)
     assert unknown.code in (1, 2) and "nope" in unknown.err
+    unasked = place.ctl("batches", "unpublish", "b", code=None)
+    assert unasked.code != 0 and "2" in unasked.out + unasked.err, "it did not ask"
+    assert len(place.live()) == 2
     place.ctl("batches", "unpublish", "b", "--yes")
     daemon.wait_live([], 5)
     place.ctl("batches", "publish", "b")

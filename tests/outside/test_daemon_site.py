@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,43 +20,45 @@ from tests.pictures import make_jpeg
 pytestmark = pytest.mark.timeout(60)  # seconds, for a machine that is busy with other things
 
 
-def test_files_appear_change_and_go(either: Installation) -> None:
+def test_files_appear_change_and_go(place: Installation) -> None:
     before = None
-    with either.daemon() as daemon:
-        path = either.add("b/final_crops/x.jpg", 1)
+    with place.daemon() as daemon:
+        path = place.add("b/final_crops/x.jpg", 1)
         daemon.wait_live(["scenes/b-x.jpg"])
-        either.add("b2/initial_scan/deep.jpg", 2)
+        place.add("b2/initial_scan/deep.jpg", 2)
         daemon.wait_live(["scenes/b-x.jpg", "scenes/b2-deep.jpg"])
         path.write_bytes(small_jpeg(3))
-        wait_for(lambda: either.read("scenes/b-x.jpg") == small_jpeg(3), 10, "replaced")
+        wait_for(lambda: place.read("scenes/b-x.jpg") == small_jpeg(3), 10, "replaced")
         daemon.wait_idle()
-        rows = either.rows("SELECT * FROM image_versions WHERE scene_id = 'b-x' ORDER BY version_id")
+        rows = place.rows("SELECT * FROM image_versions WHERE scene_id = 'b-x' ORDER BY version_id")
         assert [(r["r2_key"], r["is_current"]) for r in rows] == [(None, 0), ("scenes/b-x.jpg", 1)]
         path.unlink()
-        either.add("b/final_crops/other.jpg", 4)
+        place.add("b/final_crops/other.jpg", 4)
         daemon.wait_live(["scenes/b-x.jpg", "scenes/b2-deep.jpg", "scenes/b-other.jpg"])
-        before = either.archive_state()
+        before = place.archive_state()
         daemon.sync()
         counts = daemon.status()["counts"]
         assert (counts["batches"], counts["public_batches"], counts["scenes"], counts["live"]) == (2, 2, 3, 3)
-    either.check()
-    assert either.archive_state() == before
+    place.check()
+    assert place.archive_state() == before
 
 
-def test_publish_and_unpublish_by_api_and_by_sql(either: Installation) -> None:
-    either.configure(batches={"default_public": False})
+def test_publish_and_unpublish_by_api_and_by_sql(s3_place: Installation) -> None:
+    place = s3_place
+    # What a person asks for is no case for the guard.
+    place.configure(batches={"default_public": False}, guard={"max_delete": 1, "max_delete_percent": 0})
     for n in range(3):
-        either.add(f"2025-11-04-batch-1/final_crops/{n}.jpg", n)
-    with either.daemon() as daemon:
+        place.add(f"2025-11-04-batch-1/final_crops/{n}.jpg", n)
+    with place.daemon() as daemon:
         wait_for(lambda: daemon.status()["counts"]["versions"] == 3)
         daemon.wait_idle()
-        assert either.stored() == []
+        assert place.stored() == []
         keys = [f"scenes/2025-11-04-batch-1-{n}.jpg" for n in range(3)]
-        either.sql("UPDATE public_site_batches SET is_public = 1 WHERE batch_name = '2025-11-04-batch-1';")
+        place.sql("UPDATE public_site_batches SET is_public = 1 WHERE batch_name = '2025-11-04-batch-1';")
         daemon.wait_live(keys, 5)
-        assert either.sql("SELECT COUNT(*) FROM image_versions WHERE r2_key IS NOT NULL;") == "3"
-        assert either.sql("SELECT * FROM sync_log ORDER BY started_at DESC LIMIT 1;")
-        either.sql("UPDATE public_site_batches SET is_public = 0 WHERE batch_name = '2025-11-04-batch-1';")
+        assert place.sql("SELECT COUNT(*) FROM image_versions WHERE r2_key IS NOT NULL;") == "3"
+        assert place.sql("SELECT * FROM sync_log ORDER BY started_at DESC LIMIT 1;")
+        place.sql("UPDATE public_site_batches SET is_public = 0 WHERE batch_name = '2025-11-04-batch-1';")
         daemon.wait_live([], 5)
         batch = daemon.publish("2025-11-04-batch-1")
         assert batch["is_public"] is True
@@ -65,36 +68,51 @@ def test_publish_and_unpublish_by_api_and_by_sql(either: Installation) -> None:
         assert {"name", "source_directory", "scenes", "versions", "failed", "last_synced_at"} <= batch.keys()
         daemon.publish("2025-11-04-batch-1", False)
         daemon.wait_live([], 5)
-        assert either.value("SELECT COUNT(*) FROM image_versions WHERE is_current = 1") == 3
+        assert place.value("SELECT COUNT(*) FROM image_versions WHERE is_current = 1") == 3
         scene = daemon.get("/api/scenes/2025-11-04-batch-1-0")
+        assert daemon.get("/api/guards")["items"] == []
         assert scene["live"] is False and scene["versions"][0]["url"] is None
-    either.check()
+    place.check()
 
 
-def test_scenes_and_urls(either: Installation) -> None:
-    either.configure(storage={"prefix": "p/"})
+@pytest.fixture(scope="module", params=["local", "s3"])
+def published(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon with six published scenes, on a folder and on S3, for tests that leave them as they were."""
+    server = request.getfixturevalue("s3_server") if request.param == "s3" else None
+    place = Installation(tmp_path_factory.mktemp("published") / "place", server)
+    place.configure(storage={"prefix": "p/"})
     for n in range(5):
-        either.add(f"b/final_crops/{n}.jpg", n)
-    either.add("c/final_crops/q.jpg", 9)
-    either.once()
-    with either.daemon() as daemon:
-        page = daemon.get("/api/scenes?batch=b&limit=2")
-        assert [s["scene_id"] for s in page["items"]] == ["b-0", "b-1"]
-        rest = daemon.get(f"/api/scenes?batch=b&limit=100&cursor={page['next_cursor']}")
-        assert [s["scene_id"] for s in rest["items"]] == ["b-2", "b-3", "b-4"] and not rest["next_cursor"]
-        (version,) = page["items"][0]["versions"]
-        assert version["r2_key"] == "p/scenes/b-0.jpg"
-        assert version["sha256"] == sha256(small_jpeg(0)) and version["is_current"] is True
-        if either.server:
-            assert version["url"] == "https://photos.example/p/scenes/b-0.jpg"
-        else:
-            assert version["url"] == (either.storage / "p/scenes/b-0.jpg").as_uri()
-        assert len(daemon.get("/api/scenes?live=true")["items"]) == 6
-        assert daemon.get("/api/scenes?live=false")["items"] == []
-        assert [s["scene_id"] for s in daemon.get("/api/scenes?q=q")["items"]] == ["c-q"]
-        daemon.get("/api/scenes/nope", 404)
-        for wrong in ("limit=0", "limit=x", "live=perhaps", "cursor=%00", "limit=1001"):
-            daemon.get(f"/api/scenes?{wrong}", 422)
+        place.add(f"b/final_crops/{n}.jpg", n)
+    place.add("c/final_crops/q q.jpg", 9)
+    with place.daemon() as running:
+        running.wait_live([*(f"p/scenes/b-{n}.jpg" for n in range(5)), "p/scenes/c-q q.jpg"])
+        running.wait_idle()
+        yield running
+    shutil.rmtree(place.socket_dir, ignore_errors=True)
+
+
+def test_scenes_and_urls(published: Daemon) -> None:
+    daemon, place = published, published.place
+    page = daemon.get("/api/scenes?batch=b&limit=2")
+    assert [s["scene_id"] for s in page["items"]] == ["b-0", "b-1"]
+    rest = daemon.get(f"/api/scenes?batch=b&limit=100&cursor={page['next_cursor']}")
+    assert [s["scene_id"] for s in rest["items"]] == ["b-2", "b-3", "b-4"] and not rest["next_cursor"]
+    (version,) = page["items"][0]["versions"]
+    assert version["r2_key"] == "p/scenes/b-0.jpg"
+    assert version["sha256"] == sha256(small_jpeg(0)) and version["is_current"] is True
+    assert version["size_bytes"] == len(small_jpeg(0)) and version["version_type"] == "final_crops"
+    (spaced,) = daemon.get("/api/scenes/c-q%20q")["versions"]
+    if place.server:
+        assert version["url"] == "https://photos.example/p/scenes/b-0.jpg"
+        assert spaced["url"] == "https://photos.example/p/scenes/c-q%20q.jpg"
+    else:
+        assert version["url"] == (place.storage / "p/scenes/b-0.jpg").as_uri()
+    assert len(daemon.get("/api/scenes?live=true")["items"]) == 6
+    assert daemon.get("/api/scenes?live=false")["items"] == []
+    assert [s["scene_id"] for s in daemon.get("/api/scenes?q=q")["items"]] == ["c-q q"]
+    daemon.get("/api/scenes/nope", 404)
+    for wrong in ("limit=0", "limit=x", "live=perhaps", "cursor=%00", "limit=1001"):
+        daemon.get(f"/api/scenes?{wrong}", 422)
 
 
 def test_source_directory_through_the_api(daemon: Daemon) -> None:
@@ -144,38 +162,39 @@ def test_failed_photos_are_listed_and_cured(daemon: Daemon) -> None:
     place.check()
 
 
-@pytest.mark.parametrize("how", ["missing", "empty", "file", "dangling"])
-def test_a_root_that_vanishes_blocks_and_recovers(place: Installation, how: str) -> None:
+def test_a_root_that_vanishes_blocks_and_recovers(place: Installation) -> None:
     place.configure(batches={"on_missing": "withdraw"}, guard={"max_delete": 1000})
     for n in range(4):
         place.add(f"b{n % 2}/final_crops/{n}.jpg", n)
+    keys = [f"scenes/b{n % 2}-{n}.jpg" for n in range(4)]
     with place.daemon() as daemon:
-        keys = [f"scenes/b{n % 2}-{n}.jpg" for n in range(4)]
-        daemon.wait_live(keys)
-        daemon.wait_idle()
-        away = place.base / "away"
-        place.images.rename(away)
-        if how == "empty":
-            place.images.mkdir()
-        elif how == "file":
-            place.images.write_text("surprise")
-        elif how == "dangling":
-            place.images.symlink_to("/nowhere")
-        (blocked,) = wait_for(lambda: daemon.status()["blocked"][:1], 30, "blocked")
-        assert blocked["reason"] and blocked["since"] and blocked["what"]
-        wait_for(lambda: "blocked" in {source["state"] for source in daemon.status()["sources"]}, 30)
-        assert "blocked" in {s["state"] for s in daemon.services().values()}
-        daemon.sync()
-        assert sorted(place.live().values()) == place.stored() == sorted(keys)
-        assert daemon.get("/api/guards")["items"] == []
-        if how == "empty":
-            place.images.rmdir()
-        elif how != "missing":
-            place.images.unlink()
-        away.rename(place.images)
-        wait_for(lambda: not daemon.status()["blocked"], 30, "recovered")
-        place.add("b0/final_crops/new.jpg", 9)
-        daemon.wait_live([*keys, "scenes/b0-new.jpg"], 15)
+        for how in ("missing", "empty", "file", "dangling"):
+            daemon.wait_live(keys)
+            daemon.wait_idle()
+            away = place.base / "away"
+            place.images.rename(away)
+            if how == "empty":
+                place.images.mkdir()
+            elif how == "file":
+                place.images.write_text("surprise")
+            elif how == "dangling":
+                place.images.symlink_to("/nowhere")
+            (blocked,) = wait_for(lambda: daemon.status()["blocked"][:1], 30, f"blocked: {how}")
+            assert blocked["reason"] and blocked["since"] and blocked["what"]
+            wait_for(lambda: "blocked" in {source["state"] for source in daemon.status()["sources"]}, 30)
+            assert "blocked" in {s["state"] for s in daemon.services().values()}
+            daemon.sync()
+            assert sorted(place.live().values()) == place.stored() == sorted(keys)
+            assert daemon.get("/api/guards")["items"] == []
+            if how == "empty":
+                place.images.rmdir()
+            elif how != "missing":
+                place.images.unlink()
+            away.rename(place.images)
+            wait_for(lambda: not daemon.status()["blocked"], 30, f"recovered: {how}")
+            place.add(f"b0/final_crops/{how}.jpg", 9)
+            keys = [*keys, f"scenes/b0-{how}.jpg"]
+        daemon.wait_live(keys, 15)
     place.check()
 
 
@@ -192,6 +211,8 @@ def test_a_guard_in_the_daemon(place: Installation) -> None:
         (guard,) = wait_for(lambda: [g for g in daemon.get("/api/guards")["items"] if g["count"] == 4])
         assert len(place.live()) == 5
         assert daemon.status()["guards"] == 1
+        assert place.ctl("sync", "--wait", "--json", code=5).json["state"] == "refused"
+        assert len(place.live()) == 5
         # Its cause goes, and so does it.
         for n in range(4):
             (away / f"{n}.jpg").rename(place.images / f"b/final_crops/{n}.jpg")
@@ -200,52 +221,93 @@ def test_a_guard_in_the_daemon(place: Installation) -> None:
         for n in range(4):
             (place.images / f"b/final_crops/{n}.jpg").rename(away / f"{n}.jpg")
         (guard,) = wait_for(lambda: [g for g in daemon.get("/api/guards")["items"] if g["count"] == 4])
-        place.ctl("approve", guard["id"], "--yes", code=None)
-        if len(place.live()) == 5 and daemon.get("/api/guards")["items"]:
-            daemon.call("POST", f"/api/approve/{guard['id']}", {})
+        place.ctl("approve", guard["id"])
         daemon.wait_live(["scenes/b-4.jpg"])
         wait_for(lambda: daemon.get("/api/guards")["items"] == [])
     place.check()
 
 
-def test_pull(either: Installation) -> None:
-    for n in range(4):
-        either.add(f"b/final_crops/{n}.jpg", n)
-    either.once()
-    to = either.base / "pulled"
-    with either.daemon() as daemon:
-        pulled = daemon.call("POST", "/api/pull", {"scene_ids": ["b-0", "b-1", "nope"], "to": str(to)})
-        assert pulled["pulled"] == 2
-        assert pulled["files"] == [
-            {"scene_id": f"b-{n}", "path": str(to / f"b-{n}.jpg"), "sha256": sha256(small_jpeg(n))}
-            for n in range(2)
+def test_pull(published: Daemon, tmp_path: Path) -> None:
+    daemon, place, to = published, published.place, tmp_path / "pulled"
+    pulled = daemon.call("POST", "/api/pull", {"scene_ids": ["b-0", "b-1", "nope"], "to": str(to)})
+    assert pulled["pulled"] == 2
+    assert pulled["files"] == [
+        {"scene_id": f"b-{n}", "path": str(to / f"b-{n}.jpg"), "sha256": sha256(small_jpeg(n))}
+        for n in range(2)
+    ]
+    assert [item["scene_id"] for item in pulled["failed"]] == ["nope"]
+    (to / "b-2.jpg").write_bytes(b"mine")
+    (to / "b-3.jpg").symlink_to(tmp_path / "victim.jpg")
+    pulled = daemon.call("POST", "/api/pull", {"batch": "b", "to": str(to)})
+    assert pulled["pulled"] == 3
+    assert [item["scene_id"] for item in pulled["failed"]] == ["b-2", "b-3"]
+    assert (to / "b-2.jpg").read_bytes() == b"mine" and not (tmp_path / "victim.jpg").exists()
+    assert place.ctl("pull", "--batch", "b", "--to", to, code=4)
+    other = tmp_path / "other"
+    assert place.ctl("pull", "b-3", "--to", other).code == 0
+    assert (other / "b-3.jpg").read_bytes() == small_jpeg(3)
+    assert {p.name for p in to.iterdir()} == {f"b-{n}.jpg" for n in range(5)}
+    daemon.call("POST", "/api/pull", {"to": str(to)}, status=422)
+    daemon.call("POST", "/api/pull", {"batch": "b", "scene_ids": [], "to": str(to)}, status=422)
+    daemon.call("POST", "/api/pull", {"batch": "b", "to": "relative"}, status=422)
+    daemon.call("POST", "/api/pull", {"batch": "zz", "to": str(to)}, status=404)
+
+
+def put(place: Installation, key: str, data: bytes) -> None:
+    """Writes into storage behind syncd's back."""
+    if place.server:
+        assert place.server.request("PUT", f"/{place.bucket}/{key}", body=data)[0] == 200
+    else:
+        (place.storage / key).parent.mkdir(parents=True, exist_ok=True)
+        (place.storage / key).write_bytes(data)
+
+
+def delete(place: Installation, key: str) -> None:
+    """Deletes from storage behind syncd's back."""
+    if place.server:
+        place.server.request("DELETE", f"/{place.bucket}/{key}")
+    else:
+        (place.storage / key).unlink()
+
+
+def test_verify_and_repair(published: Daemon, tmp_path: Path) -> None:
+    daemon, place = published, published.place
+    other, archive = small_jpeg(1)[:-1] + b"!", place.archive_state()
+    fine = daemon.call("POST", "/api/verify", {})
+    assert (fine["checked"], fine["ok"], fine["missing"], fine["orphaned"]) == (6, 6, [], [])
+    delete(place, "p/scenes/b-0.jpg")
+    put(place, "p/scenes/b-1.jpg", other)
+    put(place, "p/scenes/b-2.jpg", b"short")
+    put(place, "p/scenes/stray.jpg", b"stray")
+    put(place, "p/events/old/stray.jpg", b"stray")
+    put(place, "p/not/ours.txt", b"keep me")
+    for request in ({}, {"deep": True}):
+        found = daemon.call("POST", "/api/verify", request)
+        assert (found["checked"], found["ok"], found["repaired"]) == (6, 3, 0)
+        assert found["missing"] == ["p/scenes/b-0.jpg"]
+        assert found["wrong"] == [
+            {"key": "p/scenes/b-1.jpg", "expected": sha256(small_jpeg(1)), "found": sha256(other)},
+            {"key": "p/scenes/b-2.jpg", "expected": sha256(small_jpeg(2)), "found": sha256(b"short")},
         ]
-        assert [item["scene_id"] for item in pulled["failed"]] == ["nope"]
-        (to / "b-2.jpg").write_bytes(b"mine")
-        (to / "b-3.jpg").symlink_to(either.base / "victim.jpg")
-        pulled = daemon.call("POST", "/api/pull", {"batch": "b", "to": str(to)})
-        assert pulled["pulled"] == 2
-        assert [item["scene_id"] for item in pulled["failed"]] == ["b-2", "b-3"]
-        assert (to / "b-2.jpg").read_bytes() == b"mine" and not (either.base / "victim.jpg").exists()
-        assert either.ctl("pull", "--batch", "b", "--to", to, code=4)
-        other = either.base / "other"
-        assert either.ctl("pull", "b-3", "--to", other).code == 0
-        assert (other / "b-3.jpg").read_bytes() == small_jpeg(3)
-        assert {p.name for p in to.iterdir()} == {f"b-{n}.jpg" for n in range(4)}
-        daemon.call("POST", "/api/pull", {"to": str(to)}, status=422)
-        daemon.call("POST", "/api/pull", {"batch": "b", "scene_ids": [], "to": str(to)}, status=422)
-        daemon.call("POST", "/api/pull", {"batch": "b", "to": "relative"}, status=422)
-        daemon.call("POST", "/api/pull", {"batch": "zz", "to": str(to)}, status=404)
-
-
-def test_pull_refuses_what_was_changed_in_storage(place: Installation) -> None:
-    place.add("b/final_crops/x.jpg", 1)
-    place.once()
-    (place.storage / "scenes/b-x.jpg").write_bytes(small_jpeg(2))
-    with place.daemon() as daemon:
-        pulled = daemon.call("POST", "/api/pull", {"scene_ids": ["b-x"], "to": str(place.base / "to")})
-        assert pulled["pulled"] == 0 and pulled["failed"][0]["reason"]
-        assert list((place.base / "to").iterdir()) == []
+        assert found["orphaned"] == ["p/events/old/stray.jpg", "p/scenes/stray.jpg"]
+    assert len(place.stored()) == 8, "verify alone changes nothing"
+    # What was changed in storage is not handed over as if it were right.
+    pulled = daemon.call("POST", "/api/pull", {"scene_ids": ["b-1"], "to": str(tmp_path / "to")})
+    assert pulled["pulled"] == 0 and pulled["failed"][0]["reason"]
+    assert list((tmp_path / "to").iterdir()) == []
+    assert place.ctl("verify", code=4)
+    assert daemon.call("POST", "/api/verify", {"sample": 50})["checked"] == 3
+    repaired = daemon.call("POST", "/api/verify", {"repair": True})
+    assert repaired["repaired"] == 5
+    after = daemon.call("POST", "/api/verify", {"deep": True})
+    assert (after["ok"], after["missing"], after["wrong"], after["orphaned"]) == (6, [], [], [])
+    assert place.read("p/not/ours.txt") == b"keep me"
+    assert place.ctl("verify").code == 0
+    for wrong in ({"sample": 0}, {"sample": 101}, {"deep": "yes"}, {"x": 1}):
+        daemon.call("POST", "/api/verify", wrong, status=422)
+    delete(place, "p/not/ours.txt")
+    place.check()
+    assert place.archive_state() == archive
 
 
 def test_similar(daemon: Daemon) -> None:
@@ -254,6 +316,7 @@ def test_similar(daemon: Daemon) -> None:
     place.add("b/final_crops/twin.jpg", make_jpeg(1, 300, 200, quality=60))
     place.add("a/final_crops/twin.jpg", make_jpeg(1, 300, 200, quality=60))
     place.add("b/final_crops/other.jpg", make_jpeg(2, 300, 200))
+    place.add("b/initial_scan/other.jpg", make_jpeg(1, 300, 200))  # not current: not found
     daemon.wait_live([f"scenes/{s}.jpg" for s in ("b-one", "b-twin", "a-twin", "b-other")])
     found = daemon.call("POST", "/api/similar?max_distance=8", make_jpeg(1, 300, 200))["items"]
     assert [i["distance"] for i in found] == sorted(i["distance"] for i in found)
@@ -274,57 +337,6 @@ def test_similar(daemon: Daemon) -> None:
     daemon.wait_live([f"scenes/{s}.jpg" for s in ("b-one", "b-twin", "b-other")])
     live = daemon.call("POST", "/api/similar", {"scene_id": "b-one"})["items"]
     assert {i["scene_id"] for i in live} == {"b-twin"}
-
-
-def test_verify_and_repair(either: Installation) -> None:
-    for n in range(6):
-        either.add(f"b/final_crops/{n}.jpg", n)
-    either.once()
-    other = small_jpeg(1)[:-1] + b"!"
-
-    def put(key: str, data: bytes) -> None:
-        if either.server:
-            assert either.server.request("PUT", f"/{either.bucket}/{key}", body=data)[0] == 200
-        else:
-            (either.storage / key).parent.mkdir(parents=True, exist_ok=True)
-            (either.storage / key).write_bytes(data)
-
-    def delete(key: str) -> None:
-        if either.server:
-            either.server.request("DELETE", f"/{either.bucket}/{key}")
-        else:
-            (either.storage / key).unlink()
-
-    with either.daemon() as daemon:
-        fine = daemon.call("POST", "/api/verify", {})
-        assert (fine["checked"], fine["ok"], fine["missing"], fine["orphaned"]) == (6, 6, [], [])
-        delete("scenes/b-0.jpg")
-        put("scenes/b-1.jpg", other)
-        put("scenes/b-2.jpg", b"short")
-        put("scenes/stray.jpg", b"stray")
-        put("events/old/stray.jpg", b"stray")
-        put("not/ours.txt", b"keep me")
-        for request in ({}, {"deep": True}):
-            found = daemon.call("POST", "/api/verify", request)
-            assert (found["checked"], found["ok"], found["repaired"]) == (6, 3, 0)
-            assert found["missing"] == ["scenes/b-0.jpg"]
-            assert found["wrong"] == [
-                {"key": "scenes/b-1.jpg", "expected": sha256(small_jpeg(1)), "found": sha256(other)},
-                {"key": "scenes/b-2.jpg", "expected": sha256(small_jpeg(2)), "found": sha256(b"short")},
-            ]
-            assert found["orphaned"] == ["events/old/stray.jpg", "scenes/stray.jpg"]
-        assert either.ctl("verify", code=4)
-        assert daemon.call("POST", "/api/verify", {"sample": 50})["checked"] == 3
-        repaired = daemon.call("POST", "/api/verify", {"repair": True})
-        assert repaired["repaired"] == 5
-        after = daemon.call("POST", "/api/verify", {"deep": True})
-        assert (after["ok"], after["missing"], after["wrong"], after["orphaned"]) == (6, [], [], [])
-        assert either.read("not/ours.txt") == b"keep me"
-        assert either.ctl("verify").code == 0
-        for wrong in ({"sample": 0}, {"sample": 101}, {"deep": "yes"}, {"x": 1}):
-            daemon.call("POST", "/api/verify", wrong, status=422)
-    delete("not/ours.txt")
-    either.check()
 
 
 def test_many_orphans_wait_for_a_person(place: Installation) -> None:
@@ -385,15 +397,31 @@ def test_growing_files_are_never_published_torn(daemon: Daemon) -> None:
     place.check()
 
 
-def test_a_changed_storage_is_filled_when_the_daemon_starts(place: Installation) -> None:
+def test_what_changed_while_it_was_down_is_caught_up(place: Installation) -> None:
+    """Photos and settings; the new storage is a file at first."""
     place.add("b/final_crops/x.jpg", 1)
     with place.daemon() as daemon:
         daemon.wait_live(["scenes/b-x.jpg"])
+    place.add("b/final_crops/x.jpg", 2)
+    place.add("new/final_crops/y.jpg", 3)
     old = place.storage
     place.storage = place.base / "new-storage"
+    place.storage.write_text("a file where the folder should be")
     place.configure(storage={"base_path": str(place.storage)})
     with place.daemon() as daemon:
-        daemon.wait_live(["scenes/b-x.jpg"])
+        wait_for(lambda: len(place.rows("SELECT * FROM image_versions")) == 3)
+        wait_for(
+            lambda: (
+                daemon.status()["blocked"]
+                or daemon.get("/api/jobs?state=failed")["items"]
+                or [one for one in daemon.services().values() if one["last_error"]]
+            )
+        )
+        known = place.rows("SELECT sha256 FROM image_versions WHERE r2_key IS NOT NULL")
+        assert {row["sha256"] for row in known} <= {sha256(small_jpeg(1))}
+        place.storage.unlink()
+        daemon.wait_live(["scenes/b-x.jpg", "scenes/new-y.jpg"], 15)
+        assert place.read("scenes/b-x.jpg") == small_jpeg(2)
     assert (old / "scenes/b-x.jpg").read_bytes() == small_jpeg(1)
     place.check()
 
@@ -469,17 +497,22 @@ def test_two_installations_do_not_meet(new_place: NewPlace) -> None:
 def test_workers_die_with_a_killed_daemon(daemon: Daemon) -> None:
     daemon.place.add("b/final_crops/x.jpg", 1)
     daemon.wait_live(["scenes/b-x.jpg"])
-    parent = daemon.process.pid
-    children = [
-        int(path.name)
-        for path in Path("/proc").iterdir()
-        if path.name.isdigit() and f"\nPPid:\t{parent}\n" in _proc_status(path)
-    ]
+    children = _children(daemon.process.pid)
     assert children
     daemon.kill()
     wait_for(lambda: not any(_is_worker(pid) for pid in children), 10, "workers gone")
     again = subprocess.run([BIN / "syncd", "once", "--config", daemon.place.config], check=False, timeout=20)
     assert again.returncode == 0
+
+
+def _children(parent: int) -> list[int]:
+    """A process's children and theirs."""
+    found = [
+        int(path.name)
+        for path in Path("/proc").iterdir()
+        if path.name.isdigit() and f"\nPPid:\t{parent}\n" in _proc_status(path)
+    ]
+    return [*found, *(below for child in found for below in _children(child))]
 
 
 def _proc_status(path: Path) -> str:

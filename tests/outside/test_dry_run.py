@@ -61,7 +61,7 @@ def happen(place: Installation, chance: random.Random, known: bool) -> None:
         place.configure(batches={"on_missing": chance.choice(["keep", "withdraw"])})
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
 def test_random_histories(place: Installation, seed: int) -> None:
     chance = random.Random(seed)
     place.configure(guard={"max_delete": chance.choice([0, 2, 50]), "max_delete_percent": 0})
@@ -111,11 +111,3 @@ def test_through_the_api(daemon: Daemon) -> None:
         assert daemon.call("POST", "/api/admin/sync", {"dry_run": True})["actions"] == []
     daemon.wait_idle()
     place.check()
-
-
-def test_both_only_is_wrong(daemon: Daemon) -> None:
-    problem = daemon.call("POST", "/api/admin/sync", {"db_only": True, "images_only": True}, status=422)
-    assert "db_only" in problem["detail"] and "images_only" in problem["detail"]
-    daemon.call("POST", "/api/admin/sync", {"batch_filter": ["nope"]}, status=404)
-    daemon.call("POST", "/api/admin/sync", {"batch_filter": "nope"}, status=422)
-    daemon.call("POST", "/api/admin/sync", {"nonsense": 1}, status=422)

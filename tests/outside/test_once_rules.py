@@ -6,10 +6,11 @@ import os
 from datetime import datetime
 from typing import Any
 
-import pytest
+import imagehash
+from PIL import Image, ImageOps
 
 from tests.outside.installation import Installation, run, sha256, small_jpeg
-from tests.pictures import make_jpeg
+from tests.pictures import make_jpeg, make_picture
 
 
 def versions(place: Installation, scene_id: str) -> list[dict[str, Any]]:
@@ -21,12 +22,15 @@ def test_first_sync_records_and_publishes(either: Installation) -> None:
     either.add("b1/inverted_original_scans/IMG_0001_inverted.jpg", 2)
     either.add("b1/initial_scan/IMG_0001.jpg", 3)
     loose = either.add("b1/IMG_0002.jpg", 4)
+    either.add("b1/initial_scan/IMG_0003.jpg", 5)
+    either.add("b1/inverted_original_scans/IMG_0003_inv.jpg", 6)
     before = either.archive_state()
     done = either.once()
-    assert (done["state"], done["scanned"], done["scenes"], done["versions"]) == ("done", 4, 2, 4)
-    assert (done["uploaded"], done["removed"], done["failed"], done["dry_run"]) == (2, 0, [], False)
-    assert done["bytes"] == len(small_jpeg(1)) + len(small_jpeg(4))
-    assert either.live() == {"b1-IMG_0001": "scenes/b1-IMG_0001.jpg", "b1-IMG_0002": "scenes/b1-IMG_0002.jpg"}
+    assert (done["state"], done["scanned"], done["scenes"], done["versions"]) == ("done", 6, 3, 6)
+    assert (done["uploaded"], done["removed"], done["failed"], done["dry_run"]) == (3, 0, [], False)
+    assert done["bytes"] == sum(len(small_jpeg(n)) for n in (1, 4, 6))
+    assert either.live() == {f"b1-IMG_000{n}": f"scenes/b1-IMG_000{n}.jpg" for n in (1, 2, 3)}
+    assert either.read("scenes/b1-IMG_0003.jpg") == small_jpeg(6)
     assert either.read("scenes/b1-IMG_0001.jpg") == a.read_bytes()
     (row,) = versions(either, "b1-IMG_0002")
     assert row["version_type"] == "initial_scan"
@@ -38,16 +42,11 @@ def test_first_sync_records_and_publishes(either: Installation) -> None:
     assert row["synced_at"]
     either.check()
     assert either.archive_state() == before
-
-
-def test_second_run_uploads_nothing(either: Installation) -> None:
-    for n in range(5):
-        either.add(f"b/final_crops/{n}.jpg", n)
-    either.once()
+    # A second run has nothing to do, and a dry run leaves no trace.
     done = either.once()
-    assert (done["state"], done["uploaded"], done["unchanged"], done["bytes"]) == ("done", 0, 5, 0)
+    assert (done["state"], done["uploaded"], done["unchanged"], done["bytes"]) == ("done", 0, 6, 0)
     assert done["actions"] == [] and either.once("--dry-run")["actions"] == []
-    assert either.value("SELECT COUNT(*) FROM sync_log") == 2  # dry runs leave no trace
+    assert either.value("SELECT COUNT(*) FROM sync_log") == 2
     last = either.rows("SELECT * FROM sync_log ORDER BY started_at DESC, id DESC LIMIT 1")[0]
     assert last["status"] == "done" and last["finished_at"] >= last["started_at"]
     assert {"scenes", "versions", "uploaded", "skipped", "failed", "bytes", "error"} <= last.keys()
@@ -72,36 +71,48 @@ def test_default_is_private(place: Installation) -> None:
     assert place.value("SELECT COUNT(*) FROM image_versions WHERE is_current = 1") == 1
 
 
-@pytest.mark.parametrize(
-    ("path", "base"),
-    [
-        ("final_crops/IMG_0001.jpg", "IMG_0001"),
-        ("final_crops/IMG_0001_crop.jpg", "IMG_0001"),
-        ("final_crops/IMG_0001-CROP2.jpg", "IMG_0001"),
-        ("final_crops/IMG_0001 crop-2.jpg", "IMG_0001"),
-        ("final_crops/IMG_0001_inverted_final_edit.jpg", "IMG_0001"),
-        ("inverted_original_scans/roll 3 positive.jpg", "roll 3"),
-        ("inverted_original_scans/frame_inv 12.jpg", "frame"),
-        ("initial_scan/roll-scan.jpg", "roll-scan"),
-        ("final_crops/microcrop.jpg", "microcrop"),
-        ("final_crops/crop.jpg", "crop"),
-        ("final_crops/edited_2024.jpg", "edited_2024"),
-        ("final_crops/a.b_scan.jpeg", "a.b"),
-    ],
-)
-def test_base_filename(place: Installation, path: str, base: str) -> None:
-    place.add(f"b/{path}")
-    place.once("--db-only")
-    assert place.rows("SELECT scene_id, base_filename, batch_name FROM scenes") == [
-        {"scene_id": f"b-{base}", "base_filename": base, "batch_name": "b"}
-    ]
+BASES = {
+    "final_crops/IMG_0001.jpg": "IMG_0001",
+    "final_crops/IMG_0001_crop.jpg": "IMG_0001",
+    "final_crops/IMG_0001-CROP2.jpg": "IMG_0001",
+    "final_crops/IMG_0001 crop-2.jpg": "IMG_0001",
+    "final_crops/IMG_0001_inverted_final_edit.jpg": "IMG_0001",
+    "inverted_original_scans/IMG_0001_inverted.jpg": "IMG_0001",
+    "final_crops/IMG_0002_INVERTED Crop2.jpg": "IMG_0002",
+    "inverted_original_scans/roll 3 positive.jpg": "roll 3",
+    "inverted_original_scans/frame_inv 12.jpg": "frame",
+    "initial_scan/roll-scan.jpg": "roll-scan",
+    "initial_scan/night_crop.jpg": "night_crop",
+    "final_crops/microcrop.jpg": "microcrop",
+    "final_crops/cropduster.jpg": "cropduster",
+    "final_crops/crop.jpg": "crop",
+    "final_crops/edited_2024.jpg": "edited_2024",
+    "final_crops/2024-05.jpg": "2024-05",
+    "final_crops/lake final edit.jpg": "lake",
+    "final_crops/Édimbourg_positive.jpg": "Édimbourg",
+    "final_crops/a.b_scan.jpeg": "a.b",
+    "top.jpg": "top",
+}
 
 
-def test_stripping_stops_at_an_initial_scan(place: Installation) -> None:
-    place.add("b/initial_scan/roll-scan.jpg", 1)
-    place.add("b/final_crops/roll-scan_crop.jpg", 2)
+def test_names_make_scenes_and_folders_make_stages(place: Installation) -> None:
+    wanted = {}
+    for number, (path, base) in enumerate(BASES.items()):
+        batch = f"b{number:02}"
+        file = place.add(f"{batch}/{path}", number)
+        stage = path.partition("/")[0] if "/" in path else "initial_scan"
+        wanted[str(file)] = (f"{batch}-{base}", batch, base, stage)
+    # Stripping stops as soon as what is left is an initial scan of the batch.
+    scan = place.add("c/initial_scan/roll-scan.jpg", 1)
+    crop = place.add("c/final_crops/roll-scan_crop.jpg", 2)
+    wanted[str(scan)] = ("c-roll-scan", "c", "roll-scan", "initial_scan")
+    wanted[str(crop)] = ("c-roll-scan", "c", "roll-scan", "final_crops")
     place.once("--db-only")
-    assert [r["scene_id"] for r in place.rows("SELECT scene_id FROM scenes")] == ["b-roll-scan"]
+    rows = place.rows("SELECT * FROM image_versions JOIN scenes USING (scene_id)")
+    told = {
+        r["local_path"]: (r["scene_id"], r["batch_name"], r["base_filename"], r["version_type"]) for r in rows
+    }
+    assert told == wanted
 
 
 def test_best_stage_newest_within_and_source_directory(place: Installation) -> None:
@@ -126,10 +137,11 @@ def test_best_stage_newest_within_and_source_directory(place: Installation) -> N
     place.check()
 
 
-def test_a_better_stage_takes_over(either: Installation) -> None:
+def test_what_is_live_follows_its_files(either: Installation) -> None:
+    """A better stage comes, is replaced in place, and then by a file with another extension."""
     either.add("b/initial_scan/x.jpg", 1)
     either.once()
-    either.add("b/final_crops/x_final.jpg", 2)
+    path = either.add("b/final_crops/x_final.jpg", 2)
     done = either.once()
     assert (done["uploaded"], done["removed"]) == (1, 0)
     first, second = versions(either, "b-x")
@@ -137,18 +149,23 @@ def test_a_better_stage_takes_over(either: Installation) -> None:
     assert (second["r2_key"], second["is_current"]) == ("scenes/b-x.jpg", 1)
     either.check()
 
-
-def test_replacing_in_place_makes_a_new_version(either: Installation) -> None:
-    path = either.add("b/final_crops/x.jpg", 1)
-    either.once()
-    path.write_bytes(small_jpeg(2))
+    path.write_bytes(small_jpeg(3))
     done = either.once()
     assert [a["action"] for a in done["actions"]] == ["record", "upload"]
-    old, new = versions(either, "b-x")
-    assert old["version_id"] != new["version_id"]
-    assert (old["sha256"], old["r2_key"], old["is_current"]) == (sha256(small_jpeg(1)), None, 0)
-    assert (new["sha256"], new["r2_key"], new["is_current"]) == (sha256(small_jpeg(2)), "scenes/b-x.jpg", 1)
-    assert either.read("scenes/b-x.jpg") == small_jpeg(2)
+    _, old, new = versions(either, "b-x")
+    assert old["version_id"] == second["version_id"] != new["version_id"]
+    assert (old["sha256"], old["r2_key"], old["is_current"]) == (sha256(small_jpeg(2)), None, 0)
+    assert (new["sha256"], new["r2_key"], new["is_current"]) == (sha256(small_jpeg(3)), "scenes/b-x.jpg", 1)
+    assert either.read("scenes/b-x.jpg") == small_jpeg(3)
+    either.check()
+
+    path.unlink()
+    png = path.with_suffix(".png")
+    make_picture(3, 40, 30).save(png)
+    done = either.once()
+    assert (done["uploaded"], done["removed"]) == (1, 1)
+    assert either.stored() == ["scenes/b-x.png"]
+    assert either.read("scenes/b-x.png") == png.read_bytes()
     either.check()
 
 
@@ -165,26 +182,13 @@ def test_replaced_with_the_same_size_and_mtime(place: Installation) -> None:
 def test_touched_file_is_no_new_version(place: Installation) -> None:
     path = place.add("b/final_crops/x.jpg")
     place.once()
+    stored = (place.storage / "scenes/b-x.jpg").stat()
     os.utime(path, (10**9, 10**9))
     dry = place.once("--dry-run")
     done = place.once()
+    assert (place.storage / "scenes/b-x.jpg").stat().st_mtime_ns == stored.st_mtime_ns
     assert (dry["actions"], done["actions"], done["uploaded"], done["unchanged"]) == ([], [], 0, 1)
     assert len(versions(place, "b-x")) == 1
-
-
-def test_extension_change_moves_the_key(either: Installation) -> None:
-    from PIL import Image
-
-    path = either.add("b/final_crops/x.jpg", 1)
-    either.once()
-    path.unlink()
-    png = either.images / "b/final_crops/x.png"
-    Image.new("RGB", (40, 30), "teal").save(png)
-    done = either.once()
-    assert (done["uploaded"], done["removed"]) == (1, 1)
-    assert either.stored() == ["scenes/b-x.png"]
-    assert either.read("scenes/b-x.png") == png.read_bytes()
-    either.check()
 
 
 def test_collision_gets_a_suffix(place: Installation) -> None:
@@ -206,14 +210,19 @@ def test_collision_gets_a_suffix(place: Installation) -> None:
     place.check()
 
 
-def test_capture_date_of_the_best_version_that_has_one(place: Installation) -> None:
+def test_what_is_recorded_of_photos(place: Installation) -> None:
     place.add("b/final_crops/x.jpg", small_jpeg(1))
     place.add("b/inverted_original_scans/x.jpg", make_jpeg(2, 60, 40, datetime(2024, 5, 30, 17, 4, 5)))
     place.add("b/initial_scan/x.jpg", make_jpeg(3, 60, 40, datetime(1999, 1, 2, 3, 4, 5)))
-    place.add("b/initial_scan/none.jpg", 4)
+    turned = place.add("b/initial_scan/none.jpg", make_jpeg(4, 240, 160, None, 6))
     place.once()
     found = {r["scene_id"]: r["capture_date"] for r in place.rows("SELECT * FROM scenes")}
     assert found == {"b-x": "2024-05-30T17:04:05", "b-none": None}
+    # The perceptual hash is of the picture turned upright.
+    with Image.open(turned) as picture:
+        upright = imagehash.phash(ImageOps.exif_transpose(picture))
+    (row,) = versions(place, "b-none")
+    assert imagehash.hex_to_hash(row["perceptual_hash"]) - upright <= 4
 
 
 def test_prefix_and_changed_storage(place: Installation) -> None:
