@@ -25,6 +25,7 @@ from syncd.control.client_base import (
 from syncd.control.client_events import EventCalls
 from syncd.control.client_exchange import ExchangeCalls
 from syncd.control.client_metadata import MetadataCalls
+from syncd.control.client_names import NamesCalls
 
 __all__ = ["ApiError", "ControlClient", "DaemonUnavailable"]
 
@@ -32,7 +33,7 @@ STREAM_SILENCE_S = 45.0
 """The server sends a comment every 15 s; three missed ones are a dead stream."""
 
 
-class ControlClient(EventCalls, ExchangeCalls, MetadataCalls):
+class ControlClient(EventCalls, ExchangeCalls, MetadataCalls, NamesCalls):
     """Talks to the daemon at `socket_path`. `timeout_s` bounds the calls that only look something up; those
     that work (sync, pull, similar, verify) take the time they need, and end when the daemon does."""
 

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "events": ("ctl_events", "events", "Follow Drive folders, so that guests find their photos."),
     "faces": ("ctl_faces", "faces", "Find a person's photos in an event, or forget a person."),
     "auth": ("ctl_auth", "auth", "Let syncd into your accounts elsewhere."),
+    "names": ("ctl_names", "names", "Keep the names of SmugMug albums in step."),
     "guards": ("ctl_jobs", "guards", "What is held back until you approve."),
     "approve": ("ctl_jobs", "approve", "Let a guarded removal happen."),
     "jobs": ("ctl_jobs", "jobs", "List, retry and cancel jobs."),

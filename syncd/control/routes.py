@@ -10,6 +10,7 @@ from syncd.control.route import CURSOR, LIMIT, Call, Param, Route
 from syncd.control.routes_events import AUTH_ROUTES, EVENT_ROUTES
 from syncd.control.routes_exchange import EXCHANGE_ROUTES
 from syncd.control.routes_metadata import METADATA_ROUTES
+from syncd.control.routes_names import NAMES_ROUTES
 from syncd.errors import Transient
 
 SINCE = Param("since", int, "The id of the last item already seen", default=0)
@@ -199,4 +200,12 @@ SITE_ROUTES = (
     ),
 )  # fmt: skip
 
-ROUTES = (*DAEMON_ROUTES, *SITE_ROUTES, *EVENT_ROUTES, *AUTH_ROUTES, *EXCHANGE_ROUTES, *METADATA_ROUTES)
+ROUTES = (
+    *DAEMON_ROUTES,
+    *SITE_ROUTES,
+    *EVENT_ROUTES,
+    *AUTH_ROUTES,
+    *EXCHANGE_ROUTES,
+    *METADATA_ROUTES,
+    *NAMES_ROUTES,
+)

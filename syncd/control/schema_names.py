@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -14,7 +16,24 @@ ChangeState = Literal["begun", "confirmed", "failed"]
 AlbumKey = Annotated[str, Meta(min_length=1, max_length=100)]
 Threshold = Annotated[float, Meta(ge=0, le=100)]
 Who = Annotated[str, Meta(min_length=1, max_length=200)]
+_AGE = re.compile(r"([0-9]{1,9})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _Word = Annotated[str, Meta(max_length=200)]
+
+
+def moment_of(since: str, now: datetime) -> datetime:
+    """The time that `90s`, `15m`, `1h`, `2d` (before `now`) or an RFC 3339 time stands for, in UTC.
+    ValueError says what was expected."""
+    expected = f"since: expected 90s, 15m, 1h, 2d or an RFC 3339 time, got {since[:64]!r}"
+    try:
+        if (age := _AGE.fullmatch(since.strip())) is not None:
+            return now - timedelta(**{_UNITS[age[2]]: int(age[1])})
+        moment = datetime.fromisoformat(since.strip().upper())
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError(expected)
 
 
 class NameItem(Reply, frozen=True, kw_only=True):
@@ -137,6 +156,8 @@ class NamesRollback(Request, frozen=True, kw_only=True):
         if (self.since is None) == (self.change_ids is None):
             raise ValueError("expected either since or change_ids")
         refuse_nul([self.since or "", self.changed_by])
+        if self.since is not None:
+            moment_of(self.since, datetime.now(UTC))
 
 
 class NamesRestored(Reply, frozen=True, kw_only=True):

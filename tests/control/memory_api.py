@@ -14,6 +14,7 @@ from syncd.errors import AuthRejected, Fatal, Refused, Transient
 from tests.control.memory_events import MemoryAccounts, MemoryEvents
 from tests.control.memory_exchange import MemoryExchange
 from tests.control.memory_metadata import MemoryMetadata
+from tests.control.memory_names import MemoryNames
 
 AT = "2026-11-21T12:00:00Z"
 ODD_NAME = "Été ~2 100% a+b?#&;ø日本\n'\"\\"
@@ -50,6 +51,7 @@ class MemoryApi:
         self.accounts = MemoryAccounts()
         self.exchange = MemoryExchange()
         self.metadata = MemoryMetadata()
+        self.names = MemoryNames()
         self.items = [item(number) for number in range(1, 6)]
         self.grown = anyio.Event()
         self.followers = 0
