@@ -60,6 +60,8 @@ class DriveConfig:
     token_url: str = "https://oauth2.googleapis.com/token"
     default_interval_minutes: float = 2
     requests_per_second: float = 10
+    push_url: str = ""
+    push_listen: str = "127.0.0.1:8791"
 
 
 @dataclass(frozen=True, slots=True)

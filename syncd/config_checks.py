@@ -60,6 +60,10 @@ def check_value(dotted: str, value: Any) -> None:
         raise Wrong(f"expected {one_of(CHOICES[dotted])}, found {value[:40]!r}")
     if dotted in _HTTPS or dotted in _HTTP:
         _check_url(dotted, value)
+    if dotted == "drive.push_url" and value:
+        _check_push_url(value)
+    if dotted == "drive.push_listen":
+        _check_listen(value)
     if dotted == "batches.stages":
         _check_stages(value)
     if dotted == "batches.suffixes" and not all(value):
@@ -128,6 +132,24 @@ def _check_url(dotted: str, value: str) -> None:
         raise Wrong("expected an address that starts with https://")
     if dotted in _HTTPS and scheme == "http" and not is_loopback(host):
         raise Wrong(f"plain http:// is only for this machine, not for {host}: use https://")
+
+
+def _check_push_url(value: str) -> None:
+    scheme, host = _split_url(value)
+    if scheme != "https" or not host or is_loopback(host) or re.search(r"\s", value):
+        raise Wrong("expected an address that starts with https:// and that Google can reach")
+
+
+def _check_listen(value: str) -> None:
+    host, _, port = value.rpartition(":")
+    if (
+        not host
+        or re.search(r"[\s/]", host)
+        or not port.isascii()
+        or not port.isdecimal()
+        or int(port) > 65535
+    ):
+        raise Wrong("expected HOST:PORT, such as 127.0.0.1:8791")
 
 
 def contradictions(config: Config) -> Iterator[str]:

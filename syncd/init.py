@@ -55,6 +55,8 @@ auth_url = "https://accounts.google.com/o/oauth2/v2/auth"
 token_url = "https://oauth2.googleapis.com/token"
 default_interval_minutes = 2    # AUTO_SYNC_INTERVAL in the environment goes before it
 requests_per_second = 10
+# push_url = ""                 # a public https:// address, passed on to push_listen: Google says what is new
+push_listen = "127.0.0.1:8791"
 
 [faces]
 enabled = true                  # needs the extra: pip install "syncd[faces]"
@@ -93,9 +95,9 @@ max_delete = 50                 # this many,
 max_delete_percent = 5          # or than this share of what is published, whichever is more
 
 [notify]                        # mail about new event photos and whatever needs attention
-# smtp_url = { env = "SMTP_URL" }
-# from = ""
-# to = []
+# smtp_url = { env = "SMTP_URL" } # smtp://USER:PASSWORD@HOST:587 or smtps://USER:PASSWORD@HOST:465
+# from = "syncd@example.org"
+# to = ["you@example.org"]
 """
 
 

@@ -55,7 +55,7 @@ def test_optional_lines_are_right_when_uncommented(tmp_path: Path) -> None:
     config = load_config(tmp_path / "syncd.toml", {"HOME": "/"}, secrets="skip")
     assert set(difference(defaults, config)) == {
         "storage.secret_access_key", "drive.client_secret", "smugmug.api_key", "smugmug.api_secret",
-        "ai.api_key", "mirror.dsn", "notify.smtp_url",
+        "ai.api_key", "mirror.dsn", "notify.smtp_url", "notify.from", "notify.to",
     }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from syncd.flows.events_plan import Seen, Tree
 from syncd.flows.events_route import LOST, Routed, route, route_changes, sweep, tree_item
 from syncd.pollers.drive import Feed
 from syncd.remotes.drive_errors import InvalidPageToken
-from syncd.remotes.drive_items import Change, ChangePage, Downloaded, DriveItem
+from syncd.remotes.drive_items import Change, ChangePage, Channel, Downloaded, DriveItem
 from syncd.remotes.http import NotFound
 from syncd.text import now_text
 
@@ -44,6 +44,17 @@ class DriveClient(Protocol):
     async def download(
         self, file: DriveItem, destination: Any, *, limit_bytes: int | None = None
     ) -> Downloaded: ...
+    async def watch(
+        self,
+        page_token: str,
+        *,
+        address: str,
+        channel_id: str,
+        channel_token: str,
+        expires_at_ms: int | None = None,
+        drive_id: str | None = None,
+    ) -> Channel: ...
+    async def stop(self, channel: Channel) -> None: ...
 
 
 class Accounts(Protocol):

@@ -20,6 +20,7 @@ from syncd.control import schema
 from syncd.errors import AuthRejected, Refused, SyncdError, Transient
 from syncd.flows.event_photos import PhotoWork, Pool, Storage
 from syncd.flows.events import Accounts, Follower, find_account
+from syncd.flows.events_push import Push
 from syncd.flows.notices import Trouble
 from syncd.imaging.faces import MISSING, MISSING_HINT, faces_available
 from syncd.pollers.poller import Health, Poller
@@ -116,6 +117,7 @@ class DriveService:
             faces_on=lambda: faces.on,
             park=self._park,
         )
+        self.push = Push(accounts=accounts, catalogue=catalogue, config=config, hint=self._hinted)
         faces.on_work = self.wake
         self.is_running = False
         self._followers: dict[str, Follower] = {}
@@ -224,6 +226,7 @@ class DriveService:
                 tasks.start_soon(self._bring_photos)
                 tasks.start_soon(self._withdraw)
                 tasks.start_soon(self._tell_arrivals)
+                tasks.start_soon(self.push.run)
                 started: set[str] = set()
                 while True:
                     self._look_wake = anyio.Event()
@@ -344,6 +347,11 @@ class DriveService:
             handle.set_state("backing_off", next(iter(self._trouble.values())))
             return
         handle.set_state("running")
+
+    def _hinted(self, account: str) -> None:
+        """Google says that there may be something new: that is looked at now, not at the next interval."""
+        if account in self._intervals_s and account in self._pollers:
+            self._pollers[account].refresh()
 
     # --- photos -------------------------------------------------------------------------------------
 
