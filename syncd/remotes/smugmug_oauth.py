@@ -62,7 +62,7 @@ class Signer:
         self._secrets = secret, token_secret
         self._clock = clock
         self._nonce = nonce
-        for value in (secret, token, token_secret):
+        for value in (key, secret, token, token_secret):
             register_secret(value)
 
     async def authorise(self, request: Request) -> Mapping[str, str]:

@@ -17,6 +17,7 @@ from syncd.remotes.http import ApiClient, Request
 from syncd.remotes.pacer import Pacer
 from syncd.remotes.tokens import TokenStore
 from tests.fakes.google_drive import ACCOUNT, FakeDrive, fake_drive
+from tests.fakes.smugmug import FakeSmugmug, fake_smugmug
 
 
 class Clock:
@@ -106,6 +107,12 @@ async def drive() -> AsyncIterator[FakeDrive]:
 async def google(drive: FakeDrive, clock: Clock) -> AsyncIterator[GoogleDrive]:
     async with client_of(drive, clock) as opened:
         yield opened
+
+
+@pytest.fixture
+async def smug() -> AsyncIterator[FakeSmugmug]:
+    async with fake_smugmug() as running:
+        yield running
 
 
 @pytest.fixture
