@@ -75,6 +75,7 @@ METADATA_COMMANDS: list[tuple[str, type[Any]]] = [
     ("meta approve 1", schema.MetadataApproved),
     ("meta approve --all --q goal --yes", schema.MetadataApproved),
     ("meta search a goal", schema.FoundMetadataPage),
+    ("meta export --format csv", dict[str, Any]),
 ]
 """Command lines of syncctl, and what each shows."""
 

@@ -22,6 +22,7 @@ from syncd.control.ctl_base import Ctl
 from syncd.control.server import ControlServer
 from tests.control.memory_api import AT, ODD_NAME, MemoryApi
 from tests.control.memory_events import EVENT_COMMANDS
+from tests.control.memory_metadata import METADATA_COMMANDS
 
 
 class Ended(NamedTuple):
@@ -295,7 +296,7 @@ async def test_json_is_one_document_that_the_api_gave(
 def test_every_command_is_in_the_table_of_replies() -> None:
     groups = {path[0] for path in ALL if len(path) > 1}
     leaves = {" ".join(path) for path in ALL if len(path) > 1 or path[0] not in groups}
-    lines = [line for line, _ in [*REPLIES, *EVENT_COMMANDS]]
+    lines = [line for line, _ in [*REPLIES, *EVENT_COMMANDS, *METADATA_COMMANDS]]
     called = {leaf for leaf in leaves if any(f"{line} ".startswith(f"{leaf} ") for line in lines)}
     assert leaves - called == {"config check", "tui", "completion"}
 
