@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Collection, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import aiosqlite
 
@@ -88,22 +88,24 @@ async def version(db: aiosqlite.Connection, event_id: str) -> int | None:
     return next((row[0] for row in rows), None)
 
 
-async def ids(db: aiosqlite.Connection, event_id: str) -> set[int]:
-    """The ids of all faces of the event."""
-    return {
-        row[0]
-        for row in await db.execute_fetchall("SELECT face_id FROM faces WHERE event_id = ?", (event_id,))
-    }
+async def id_rows(db: aiosqlite.Connection, event_id: str) -> list[Any]:
+    """(face_id,) of all faces of the event, as rows: there may be a million."""
+    return list(await db.execute_fetchall("SELECT face_id FROM faces WHERE event_id = ?", (event_id,)))
 
 
-async def of_event(db: aiosqlite.Connection, event_id: str, after: int = 0) -> list[StoredFace]:
-    """Faces of the event's present photos with ids above `after`, by id."""
+async def face_rows(db: aiosqlite.Connection, event_id: str, after: int = 0) -> list[Any]:
+    """Faces of the event's present photos with ids above `after`, by id; `stored_face` reads a row."""
     rows = await db.execute_fetchall(
         "SELECT face_id, photo_id, box_top, box_right, box_bottom, box_left, encoding FROM faces"
         " WHERE event_id = ? AND face_id > ? ORDER BY face_id",
         (event_id, after),
     )
-    return [StoredFace(row[0], row[1], (row[2], row[3], row[4], row[5]), row[6]) for row in rows]
+    return list(rows)
+
+
+def stored_face(row: Any) -> StoredFace:
+    """A row of `face_rows`. For a thread where there are many."""
+    return StoredFace(row[0], row[1], (row[2], row[3], row[4], row[5]), row[6])
 
 
 async def of_photo(db: aiosqlite.Connection, event_id: str, photo_id: str) -> list[StoredFace]:
@@ -113,7 +115,7 @@ async def of_photo(db: aiosqlite.Connection, event_id: str, photo_id: str) -> li
         " WHERE event_id = ? AND photo_id = ? ORDER BY face_id",
         (event_id, photo_id),
     )
-    return [StoredFace(row[0], row[1], (row[2], row[3], row[4], row[5]), row[6]) for row in rows]
+    return [stored_face(row) for row in rows]
 
 
 async def tombstones(db: aiosqlite.Connection, event_id: str) -> list[Tombstone]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import anyio
 import anyio.to_thread
 
 from syncd.catalogue import events, faces
 from syncd.catalogue.database import Catalogue
-from syncd.catalogue.faces import StoredFace
 from syncd.errors import Transient
 from syncd.model import FacesFound
 
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
     from syncd.imaging.index import FaceIndex
 
 _TRIES = 20
+_MOST_FACES = 1_000_000
+"""Of all events together, in memory (0.9 GB); the event that is searched is there whole in any case."""
 
 
 class Finder(Protocol):
@@ -105,18 +106,28 @@ class EventFaces:
             version = await faces.version(db, event_id) or 0
             kept = self._kept.get(event_id)
             if kept is not None and kept.version == version:
+                self._keep(event_id, kept)
                 return kept
             if kept is None:
                 kept = _Kept(-1, FaceIndex(), set(), {}, 0)
-            ids = await faces.ids(db, event_id)
-            new = await faces.of_event(db, event_id, after=kept.last_id)
+            ids = await faces.id_rows(db, event_id)
+            new = await faces.face_rows(db, event_id, after=kept.last_id)
         await anyio.to_thread.run_sync(_update, kept, ids, new)
         kept.version = version
-        self._kept[event_id] = kept
+        self._keep(event_id, kept)
         return kept
 
+    def _keep(self, event_id: str, kept: _Kept) -> None:
+        """The events last searched stay in memory, as long as there is room."""
+        self._kept.pop(event_id, None)
+        self._kept[event_id] = kept
+        while len(self._kept) > 1 and sum(len(each.ids) for each in self._kept.values()) > _MOST_FACES:
+            self._kept.pop(next(iter(self._kept)))
 
-def _update(kept: _Kept, ids: set[int], new: list[StoredFace]) -> None:
+
+def _update(kept: _Kept, id_rows: list[Any], face_rows: list[Any]) -> None:
+    """Runs in a thread: with many faces this is long."""
+    ids, new = {row[0] for row in id_rows}, map(faces.stored_face, face_rows)
     gone = kept.ids - ids
     if gone:
         kept.index.remove_faces(gone)

@@ -79,11 +79,21 @@ def find_faces(
 
 
 def find_faces_in(data: bytes, max_side: int, upsample: int, progress: Callable[[], None]) -> bytes:
-    """The packed faces of the picture in `data`; Refused when it is none."""
+    """The packed faces of the picture in `data`; Refused when it is none.
+
+    Who is looked for is in front: where there is a face, those less than half as large are passers-by, and
+    the larger pictures that would show them are spared.
+    """
     import hashlib
 
-    picture, size = _decoded(io.BytesIO(data), data[:64], "", max_side << upsample)
-    return _found(hashlib.sha256(data).hexdigest(), picture, size, max_side, upsample, progress)
+    sha256 = hashlib.sha256(data).hexdigest()
+    picture, size = _decoded(io.BytesIO(data), data[:64], "", max_side)
+    with decoding("picture"):
+        faces = _detect_in_front(picture, max_side, progress)
+    if faces is None:
+        picture, size = _decoded(io.BytesIO(data), data[:64], "", max_side << upsample)
+        return _found(sha256, picture, size, max_side, upsample, progress)
+    return _packed(sha256, picture, size, faces, progress)
 
 
 def _decoded(file: Any, head: bytes, name: str, side: int) -> tuple[Image.Image, tuple[int, int]]:
@@ -92,7 +102,8 @@ def _decoded(file: Any, head: bytes, name: str, side: int) -> tuple[Image.Image,
     with decoding(opened.image_format):
         picture, size = opened.picture, opened.upright_size
         if opened.image_format == "JPEG":
-            picture.draft("RGB", (side, side))
+            longer = max(picture.size)  # of both sides draft goes by the one that asks for more
+            picture.draft("RGB", (picture.width * side // longer or 1, picture.height * side // longer or 1))
         picture = plain(picture).convert("RGB")
         if max(picture.size) > side:
             picture.thumbnail((side, side), Image.Resampling.BILINEAR)
@@ -108,7 +119,19 @@ def _found(
     progress: Callable[[], None],
 ) -> bytes:
     with decoding("picture"):
-        rectangles = [face.rectangle for face in _detect(picture, max_side, upsample, progress)]
+        faces = _detect(picture, max_side, upsample, progress)
+    return _packed(sha256, picture, size, faces, progress)
+
+
+def _packed(
+    sha256: str,
+    picture: Image.Image,
+    size: tuple[int, int],
+    faces: list[_Candidate],
+    progress: Callable[[], None],
+) -> bytes:
+    rectangles = [face.rectangle for face in faces]
+    with decoding("picture"):
         encodings = _encode(picture, rectangles, progress)
     scale = size[0] / picture.width, size[1] / picture.height
     boxes = [_box(rectangle, scale, size) for rectangle in rectangles]
@@ -141,6 +164,27 @@ def _detect(
     picture: Image.Image, max_side: int, upsample: int, progress: Callable[[], None]
 ) -> list[_Candidate]:
     """Every face once, from left to right."""
+    return [faces for faces, _ in _looks(picture, max_side, upsample, progress)][-1]
+
+
+def _detect_in_front(
+    picture: Image.Image, max_side: int, progress: Callable[[], None]
+) -> list[_Candidate] | None:
+    """The faces of the first picture that shows one for certain and of the next larger; None where they are
+    so small that the largest is wanted."""
+    was_there = False
+    for faces, is_last in _looks(picture, max_side, 0, progress):
+        if was_there:
+            return faces
+        was_there = not is_last and any(face.score >= _CERTAIN_SCORE for face in faces)
+    return None
+
+
+def _looks(
+    picture: Image.Image, max_side: int, upsample: int, progress: Callable[[], None]
+) -> Iterator[tuple[list[_Candidate], bool]]:
+    """What is found so far, from left to right, after each picture from the smallest to the largest, and
+    whether that was the last."""
     gray = picture.convert("L")
     faces: list[_Candidate] = []
     smaller: tuple[npt.NDArray[np.uint8], float] | None = None
@@ -158,9 +202,10 @@ def _detect(
             regions = sharpness.regions(scale / smaller[1], width, height)
         for region in regions:
             faces = _merged(faces, _detect_in(gray, region, scale))
+        found = sorted(faces, key=lambda face: (face.rectangle.left, face.rectangle.top))
+        yield found, scale == scales[-1]
         if scale != scales[-1]:
             smaller = np.asarray(gray.resize((width, height), Image.Resampling.BILINEAR)), scale
-    return sorted(faces, key=lambda face: (face.rectangle.left, face.rectangle.top))
 
 
 def _scales(size: tuple[int, int], max_side: int, upsample: int) -> Iterator[float]:

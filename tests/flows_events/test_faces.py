@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import struct
 
+import pytest
+
 from syncd.catalogue import event_photos as queries
 from syncd.catalogue import events, faces
 from syncd.catalogue.drive import TreeItem
 from syncd.catalogue.event_photos import Membership, PhotoRecord
 from syncd.catalogue.faces import FaceRow
+from syncd.flows import event_faces
 from syncd.flows.event_faces import EventFaces
 from tests.fakes.google_drive import ACCOUNT
 from tests.flows_events.place import Place
@@ -51,6 +54,23 @@ async def test_search_follows_what_comes_changes_and_leaves(here: Place) -> None
     assert await search(here, kept, event, encoding(1)) == [("b", 0.3)]
     assert await here.rows("SELECT count(*) FROM faces WHERE photo_id = 'd'") == [(0,)]
     assert await search(here, kept, other, encoding(1)) == [("c", 0.0)]
+
+
+async def test_memory_holds_the_events_that_were_searched_last(
+    here: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_faces, "_MOST_FACES", 3)
+    kept = EventFaces(here.catalogue)
+    names = [await here.event(name, f"folder-{name}") for name in ("one", "two", "three")]
+    for name in names:
+        await add(here, name, f"photo-{name}", encoding(1), encoding(2))
+    for name in (*names, "one", "two"):
+        assert await search(here, kept, name, encoding(1)) == [(f"photo-{name}", 0.0)]
+        assert list(kept._kept) == [name]
+    monkeypatch.setattr(event_faces, "_MOST_FACES", 4)
+    for name, there in (("one", ["two", "one"]), ("two", ["one", "two"]), ("three", ["two", "three"])):
+        await search(here, kept, name, encoding(1))
+        assert list(kept._kept) == there
 
 
 async def test_a_forgotten_person_stays_forgotten_in_this_event(here: Place) -> None:

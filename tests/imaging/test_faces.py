@@ -195,6 +195,12 @@ async def test_every_face_of_a_group_once(pool: ImagingPool, people: dict[str, P
         assert distance(inside[0], known[name]) <= 0.6
     assert [face.box[3] for face in found.faces] == sorted(face.box[3] for face in found.faces)
     assert len((await pool.find_faces(str(tmp_path / "group.png"), upsample=0)).faces) < len(places)
+    # Somebody who looks for themselves is in front; of many alike everybody may be.
+    (front,) = (await pool.find_faces_in((tmp_path / "group.png").read_bytes())).faces
+    assert front.box[1] - front.box[3] > 200 and distance(front, known["obama"]) <= 0.6
+    crowd = picture.crop((0, 0, 1600, 300))
+    crowd.save(tmp_path / "crowd.png")
+    assert len((await pool.find_faces_in((tmp_path / "crowd.png").read_bytes())).faces) == 3
 
 
 async def test_a_picture_without_faces_is_an_answer(pool: ImagingPool, tmp_path: Path) -> None:
