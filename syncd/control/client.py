@@ -24,6 +24,7 @@ from syncd.control.client_base import (
 )
 from syncd.control.client_events import EventCalls
 from syncd.control.client_exchange import ExchangeCalls
+from syncd.control.client_library import LibraryCalls
 from syncd.control.client_metadata import MetadataCalls
 from syncd.control.client_names import NamesCalls
 
@@ -33,7 +34,7 @@ STREAM_SILENCE_S = 45.0
 """The server sends a comment every 15 s; three missed ones are a dead stream."""
 
 
-class ControlClient(EventCalls, ExchangeCalls, MetadataCalls, NamesCalls):
+class ControlClient(EventCalls, ExchangeCalls, LibraryCalls, MetadataCalls, NamesCalls):
     """Talks to the daemon at `socket_path`. `timeout_s` bounds the calls that only look something up; those
     that work (sync, pull, similar, verify) take the time they need, and end when the daemon does."""
 

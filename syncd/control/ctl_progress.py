@@ -46,18 +46,19 @@ class Meter:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, done: int, total: int) -> None:
-        """`done` of `total` steps; a total of 0 is not known yet."""
+    def update(self, done: int, total: int, words: str = "") -> None:
+        """`done` of `total` steps; a total of 0 is not known yet. `words` say more."""
+        label = f"{self.label} ({words})" if words else self.label
         now = time.monotonic()
         if now - self._started < _FIRST_S:
             return
         if sys.stderr.isatty():
             if self._bar is None:
                 self._start_bar()
-            self._bar.update(self._task, completed=done, total=total or None)
+            self._bar.update(self._task, completed=done, total=total or None, description=label)
         elif total and (done, total) != self._said and now - self._said_at >= _LINE_EVERY_S:
             self._said_at, self._said = now, (done, total)
-            say(f"{self.label}: {done:,} of {total:,}")
+            say(f"{label}: {done:,} of {total:,}")
 
     def _start_bar(self) -> None:
         from rich.console import Console

@@ -9,6 +9,7 @@ from syncd.control.api import Api, Invalid
 from syncd.control.route import CURSOR, LIMIT, Call, Param, Route
 from syncd.control.routes_events import AUTH_ROUTES, EVENT_ROUTES
 from syncd.control.routes_exchange import EXCHANGE_ROUTES
+from syncd.control.routes_library import LIBRARY_ROUTES
 from syncd.control.routes_metadata import METADATA_ROUTES
 from syncd.control.routes_names import NAMES_ROUTES
 from syncd.errors import Transient
@@ -50,9 +51,11 @@ async def _similar(api: Api, call: Call) -> schema.SimilarPage:
 
 
 async def _preview(api: Api, call: Call) -> bytes:
-    version_id, event_photo, *wanted = call.query.values()
-    if (version_id is None) == (event_photo is None):
-        raise Invalid("name either version_id or event_photo")
+    version_id, event_photo, library_photo, *wanted = call.query.values()
+    if [version_id, event_photo, library_photo].count(None) != 2:
+        raise Invalid("name either version_id, event_photo or library_photo")
+    if library_photo is not None:
+        return await api.library.preview(library_photo, *wanted)
     if event_photo is not None:
         return await api.events.preview(event_photo, *wanted)
     return await api.preview(version_id, *wanted)
@@ -172,6 +175,7 @@ SITE_ROUTES = (
         params=(
             Param("version_id", int, "The version to show, see /api/scenes"),
             Param("event_photo", str, "Or the photo of an event, see /api/event/{id}/photos"),
+            Param("library_photo", str, "Or the photo of the library, see /api/smugmug/photos/{albumId}"),
             Param("width", int, "The most pixels across", default=400, minimum=1, maximum=4096),
             Param("height", int, "The most pixels down", default=400, minimum=1, maximum=4096),
             Param("format", str, "What to answer with", default="jpeg", choices=("jpeg", "rgb")),
@@ -206,6 +210,7 @@ ROUTES = (
     *EVENT_ROUTES,
     *AUTH_ROUTES,
     *EXCHANGE_ROUTES,
+    *LIBRARY_ROUTES,
     *METADATA_ROUTES,
     *NAMES_ROUTES,
 )

@@ -13,6 +13,7 @@ from syncd.control.api import Invalid, NotFound
 from syncd.errors import AuthRejected, Fatal, Refused, Transient
 from tests.control.memory_events import MemoryAccounts, MemoryEvents
 from tests.control.memory_exchange import MemoryExchange
+from tests.control.memory_library import MemoryLibrary
 from tests.control.memory_metadata import MemoryMetadata
 from tests.control.memory_names import MemoryNames
 
@@ -50,6 +51,7 @@ class MemoryApi:
         self.events = MemoryEvents()
         self.accounts = MemoryAccounts()
         self.exchange = MemoryExchange()
+        self.library = MemoryLibrary()
         self.metadata = MemoryMetadata()
         self.names = MemoryNames()
         self.items = [item(number) for number in range(1, 6)]
