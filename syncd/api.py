@@ -11,6 +11,7 @@ import msgspec
 
 from syncd.activity import Activity
 from syncd.api_metadata import MetadataAnswers
+from syncd.api_names import NamesAnswers
 from syncd.api_status import StatusView, service_status
 from syncd.catalogue import browse, guards
 from syncd.catalogue import jobs as job_queries
@@ -54,6 +55,7 @@ class DaemonApi:
         events: Events,
         accounts: AccountsApi,
         metadata: MetadataAnswers,
+        names: NamesAnswers,
         metrics: Metrics,
         reload: Callable[[], Awaitable[schema.ReloadReply]],
     ) -> None:
@@ -67,6 +69,7 @@ class DaemonApi:
         self.events = events
         self.accounts = accounts
         self.metadata = metadata
+        self.names = names
         self._metrics = metrics
         self._reload = reload
         self._catalogue = site.site.catalogue
@@ -79,11 +82,10 @@ class DaemonApi:
 
     async def status(self) -> schema.Status:
         found = await self._status.now(self.supervisor.status())
-        mail = self.notices and self.notices.trouble
-        if not mail:
-            return found
-        waits = schema.Blocked(what="mail", reason=mail.reason, since=mail.since)
-        return msgspec.structs.replace(found, blocked=[*found.blocked, waits])
+        waits = self.names.blocked()
+        if mail := self.notices and self.notices.trouble:
+            waits.append(schema.Blocked(what="mail", reason=mail.reason, since=mail.since))
+        return msgspec.structs.replace(found, blocked=[*found.blocked, *waits])
 
     async def activity(self, since: int, limit: int) -> schema.ActivityPage:
         entries, last_id = await self._activity.page(since, limit)

@@ -48,6 +48,11 @@ class NamesAnswers:
         """For the runner of jobs."""
         return {JOB_APPLY: self._do_apply, JOB_ROLLBACK: self._do_rollback}
 
+    def blocked(self) -> list[schema.Blocked]:
+        """Alerts, for the status."""
+        since = self._service.alerts_since
+        return [schema.Blocked(what="names", reason=alert, since=since) for alert in self._service.alerts]
+
     # --- looking ------------------------------------------------------------------------------------
 
     async def plan(

@@ -16,6 +16,7 @@ from syncd.activity import Activity, Entry
 from syncd.api import DaemonApi
 from syncd.api_accounts import AccountsAnswers, DriveAccess, SmugmugAccess
 from syncd.api_metadata import MetadataAnswers
+from syncd.api_names import NamesAnswers
 from syncd.catalogue import activity as activity_queries
 from syncd.catalogue import log
 from syncd.catalogue.activity import ActivityRow
@@ -32,6 +33,8 @@ from syncd.flows.describe_service import DescribeService
 from syncd.flows.events_api import Events
 from syncd.flows.events_service import DriveService, FacesService
 from syncd.flows.jobs import JobRunner, Outcome, Progress
+from syncd.flows.names import MirrorNames, Names
+from syncd.flows.names_service import NamesService
 from syncd.flows.notices import Notices
 from syncd.flows.previews import Previews
 from syncd.flows.pull import pull
@@ -75,6 +78,7 @@ class Daemon:
         self.config = config
         self._config_path = config_path
         self._notifier = Notifier()
+        self._mirror: MirrorNames | None = None
 
     async def run(self) -> None:
         """Makes the parts, keeps them running, takes them down. Raises Fatal unwrapped."""
@@ -130,11 +134,21 @@ class Daemon:
             emit=activity.emit,
         )
         self._drive = drive
+        names = Names(
+            catalogue=catalogue,
+            smugmug=smugmug.client,
+            mirror=lambda: self._mirror,
+            config=lambda: self.config,
+            emit=activity.emit,
+        )
+        self._names = renaming = NamesService(names, lambda: self.config, activity.emit)
+        named = NamesAnswers(names=names, service=renaming, jobs=jobs, config=lambda: self.config)
+        handlers.update(named.handlers)
         notices = Notices(
             catalogue=catalogue,
             config=lambda: self.config,
             services=lambda: self._supervisor.status(),
-            sources=[drive.troubles],
+            sources=[drive.troubles, renaming.troubles],
         )
         self._notices = notices
         previews = Previews(catalogue, pool, state_dir / "previews")
@@ -172,12 +186,13 @@ class Daemon:
             events=events,
             accounts=accounts,
             metadata=MetadataAnswers(catalogue, describe, lambda: self.config, activity.emit),
+            names=named,
             metrics=Metrics(),
             reload=self.reload,
         )
         control = ControlServer(api, default_socket_path(config), config.daemon.socket_group)
         control.open()
-        services: list[Service] = [batches, service, drive, faces, describe, control]
+        services: list[Service] = [batches, service, drive, faces, describe, renaming, control]
         supervisor = Supervisor(services, on_change, stop_timeout_s=_STOP_S, on_stuck=_give_up)
         self._supervisor = api.supervisor = supervisor
         api.notices = notices
@@ -255,6 +270,7 @@ class Daemon:
             self._service.hint(None)
             self._drive.look()
             self._describe.wake()
+            self._names.look()
             self._notices.wake()
         self._supervisor.retry()
         return schema.ReloadReply(applied=applied, needs_restart=waiting, warnings=list(fresh.warnings))

@@ -57,8 +57,8 @@ class NamesPlan(Reply, frozen=True, kw_only=True):
 
 
 class NamesApply(Request, frozen=True, kw_only=True):
-    """Without `album_keys`, or with none in it, all albums whose score is above `threshold` (else that of the settings). Chosen
-    albums are renamed whatever their score, unless `threshold` is given as well."""
+    """Without `album_keys`, or with none in it, all albums whose score is above `threshold` (else that of the
+    settings). Chosen albums are renamed whatever their score, unless `threshold` is given as well."""
 
     album_keys: list[AlbumKey] | None = None
     threshold: Threshold | None = None
