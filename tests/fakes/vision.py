@@ -84,10 +84,10 @@ def looks(jpeg: bytes) -> tuple[int, str, str]:
     the name of its colour, and how bright it is."""
     with Image.open(io.BytesIO(jpeg)) as opened:
         small = opened.convert("RGB").resize((8, 8), Image.Resampling.BOX)
-    gray = list(small.convert("L").getdata())
+    gray = small.convert("L").tobytes()
     mean = sum(gray) / 64
     bits = sum((value > mean) << place for place, value in enumerate(gray))
-    red, green, blue = (sum(channel.getdata()) / 64 for channel in small.split())
+    red, green, blue = (sum(channel.tobytes()) / 64 for channel in small.split())
     hue = Image.new("RGB", (1, 1), (int(red), int(green), int(blue))).convert("HSV").getpixel((0, 0))
     assert isinstance(hue, tuple)
     colour = "grey" if hue[1] < 30 else _COLOURS[int(hue[0] * 6 / 256)]
