@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from syncd.activity import Activity
+from syncd.api_library import LibraryAnswers
 from syncd.api_metadata import MetadataAnswers
 from syncd.api_names import NamesAnswers
 from syncd.api_status import StatusView, service_status
@@ -56,6 +57,7 @@ class DaemonApi:
         accounts: AccountsApi,
         metadata: MetadataAnswers,
         names: NamesAnswers,
+        library: LibraryAnswers,
         metrics: Metrics,
         reload: Callable[[], Awaitable[schema.ReloadReply]],
     ) -> None:
@@ -70,10 +72,11 @@ class DaemonApi:
         self.accounts = accounts
         self.metadata = metadata
         self.names = names
+        self.library = library
         self._metrics = metrics
         self._reload = reload
         self._catalogue = site.site.catalogue
-        self._status = StatusView(config, activity, site, batches, drive, metadata)
+        self._status = StatusView(config, activity, site, batches, drive, metadata, library)
 
     # --- state --------------------------------------------------------------------------------------
 
@@ -163,6 +166,7 @@ class DaemonApi:
             raise Refused(f"job {job_id} is {row.state} already")
         self._drive.wake()
         self.metadata.retried(row.kind)
+        self.library.retried(row.kind)
         return await self.job(job_id)
 
     async def retry_failed_jobs(self) -> int:
@@ -176,6 +180,7 @@ class DaemonApi:
         self._drive.wake()
         for kind in {row.kind for row in rows}:
             self.metadata.retried(kind)
+            self.library.retried(kind)
         return len(rows)
 
     async def cancel_job(self, job_id: str) -> schema.Job:
@@ -226,7 +231,8 @@ class DaemonApi:
             row = await browse.scene(db, scene_id)
         if row is None:
             raise NotFound(f"there is no scene {scene_id!r}", hint="`syncctl scenes list` shows them")
-        return self._scene(row)
+        albums = await self.library.albums_of_scene(scene_id)
+        return msgspec.structs.replace(self._scene(row), albums=albums)
 
     def _scene(self, row: browse.SceneRow) -> schema.Scene:
         return schema.Scene(
@@ -341,7 +347,8 @@ class DaemonApi:
         if row is None:
             raise NotFound(f"there is no open guard {guard_id!r}", hint="`syncctl guards` shows them")
         self._activity.emit("approved", "site", guard_id, f"approved {guard_id}: {row.reason}")
-        if (accepted := await self.events.approved(row.kind)) is not None:
+        accepted = await self.events.approved(row.kind) or await self.library.approved(row.kind)
+        if accepted is not None:
             return schema.GuardApproved(id=guard_id, job_id=accepted.job_id, count=len(row.actions))
         kind, payload = ("sync", {}) if row.kind == "removals" else ("verify", {"repair": True})
         job = await self._jobs.submit(kind, f"approved {guard_id}", payload)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from syncd import __version__
 from syncd.activity import Activity
 from syncd.api_events import EventsNow, events_now, photo_queue
+from syncd.api_library import LibraryAnswers, LibraryNow
 from syncd.api_metadata import MetadataAnswers
 from syncd.catalogue import browse, guards
 from syncd.catalogue import jobs as job_queries
@@ -18,6 +19,7 @@ from syncd.config import Config
 from syncd.control import schema
 from syncd.flows.batches_service import BatchesService
 from syncd.flows.events_service import DriveService
+from syncd.flows.library_service import SMUGMUG
 from syncd.flows.site_service import SiteService
 from syncd.supervisor import ServiceInfo
 from syncd.text import rfc3339
@@ -37,6 +39,7 @@ class _Counted(NamedTuple):
     events: EventsNow
     describe: schema.QueueStatus
     is_described: bool
+    library: LibraryNow
 
 
 class StatusView:
@@ -50,6 +53,7 @@ class StatusView:
         batches: BatchesService,
         drive: DriveService,
         metadata: MetadataAnswers,
+        library: LibraryAnswers,
     ) -> None:
         self._config = config
         self._activity = activity
@@ -57,6 +61,7 @@ class StatusView:
         self._batches = batches
         self._drive = drive
         self._metadata = metadata
+        self._library = library
         self._catalogue = site.site.catalogue
         self._started = time.monotonic()
         self._counted_at = (False, -1)
@@ -69,7 +74,7 @@ class StatusView:
         counts, job_counts, events = found.counts, found.jobs, found.events
         waiting, running = self._service.site.pool.queue
         photos_failed = job_counts.get(job_queries.PHOTO, {}).get("failed", 0)
-        of_photos = (job_queries.PHOTO, EVENT_PHOTO, DESCRIBE)
+        of_photos = (job_queries.PHOTO, EVENT_PHOTO, DESCRIBE, SMUGMUG)
         states = [of for kind, of in job_counts.items() if kind not in of_photos]
 
         def jobs_in(*names: str) -> int:
@@ -82,9 +87,10 @@ class StatusView:
                 waiting=jobs_in("queued", "waiting"), running=jobs_in("running"), failed=jobs_in("failed")
             ),
             "drive": photo_queue(job_counts.get(EVENT_PHOTO, {})),
+            "smugmug": found.library.queue,
             "describe": found.describe,
         }
-        is_at_rest = self._service.is_idle and events.is_idle and found.is_described
+        is_at_rest = self._service.is_idle and events.is_idle and found.is_described and found.library.is_idle
         idle = is_at_rest and not any(
             queues[name].waiting or queues[name].running for name in ("photos", "jobs")
         )
@@ -102,8 +108,10 @@ class StatusView:
                 events=events.events,
                 event_photos=events.photos,
                 faces=events.faces,
+                albums=found.library.albums,
+                library_photos=found.library.photos,
             ),
-            sources=[self._batches.source(), *events.sources],
+            sources=[self._batches.source(), *events.sources, *filter(None, [found.library.source])],
             blocked=_blocked(services),
             watcher=self._batches.watcher(),
             idle=idle,
@@ -136,6 +144,7 @@ class StatusView:
                     await events_now(db, self._drive),
                     await self._metadata.queue(db),
                     await self._metadata.is_idle(db),
+                    await self._library.now(db),
                 )
         return self._counted
 

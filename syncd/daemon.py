@@ -15,6 +15,7 @@ from syncd import __version__
 from syncd.activity import Activity, Entry
 from syncd.api import DaemonApi
 from syncd.api_accounts import AccountsAnswers, DriveAccess, SmugmugAccess
+from syncd.api_library import LibraryAnswers
 from syncd.api_metadata import MetadataAnswers
 from syncd.api_names import NamesAnswers
 from syncd.catalogue import activity as activity_queries
@@ -33,6 +34,8 @@ from syncd.flows.describe_service import DescribeService
 from syncd.flows.events_api import Events
 from syncd.flows.events_service import DriveService, FacesService
 from syncd.flows.jobs import JobRunner, Outcome, Progress
+from syncd.flows.library_pictures import LibraryPictures
+from syncd.flows.library_service import LibraryService
 from syncd.flows.names import MirrorNames, Names
 from syncd.flows.names_service import NamesService
 from syncd.flows.notices import Notices
@@ -171,7 +174,16 @@ class Daemon:
             emit=activity.emit,
         )
         self._describe = await stack.enter_async_context(describe)
-        signed_in = {"drive": drive.signed_in}
+        library = LibraryService(
+            access=smugmug,
+            catalogue=catalogue,
+            pool=pool,
+            config=lambda: self.config,
+            emit=activity.emit,
+        )
+        library.on_photos = describe.wake
+        self._library = library
+        signed_in = {"drive": drive.signed_in, "smugmug": library.signed_in}
         accounts = await stack.enter_async_context(AccountsAnswers(store, access, smugmug, signed_in))
         site.listing_took = batches.listing_took
         service.on_blocked = batches.block
@@ -187,12 +199,19 @@ class Daemon:
             accounts=accounts,
             metadata=MetadataAnswers(catalogue, describe, lambda: self.config, activity.emit),
             names=named,
+            library=LibraryAnswers(
+                catalogue=catalogue,
+                access=smugmug,
+                service=library,
+                pictures=LibraryPictures(smugmug.client, pool, previews, staging_dir),
+                config=lambda: self.config,
+            ),
             metrics=Metrics(),
             reload=self.reload,
         )
         control = ControlServer(api, default_socket_path(config), config.daemon.socket_group)
         control.open()
-        services: list[Service] = [batches, service, drive, faces, describe, renaming, control]
+        services: list[Service] = [batches, service, drive, faces, library, describe, renaming, control]
         supervisor = Supervisor(services, on_change, stop_timeout_s=_STOP_S, on_stuck=_give_up)
         self._supervisor = api.supervisor = supervisor
         api.notices = notices
@@ -261,6 +280,8 @@ class Daemon:
             self._supervisor.restart("batches")
         if any(name.startswith("smugmug.") for name in applied):
             await self._smugmug.renew()
+            self._supervisor.restart("smugmug")
+            self._library.signed_in("")  # what was turned down before may be right now
         if any(name.startswith("drive.") for name in applied):
             await self._access.renew()
             self._supervisor.restart("drive")

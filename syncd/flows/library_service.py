@@ -86,6 +86,12 @@ class LibraryService:
         wait_s = self._poller.next_in_s if self.is_running and self.current is None else None
         return None if wait_s is None else rfc3339(datetime.now(UTC) + timedelta(seconds=wait_s))
 
+    @property
+    def is_due(self) -> bool:
+        """Whether something is to be done this moment."""
+        wait_s = self._poller.next_in_s
+        return wait_s is not None and wait_s < _LOOK_S
+
     async def submit(self, subject: str, payload: dict[str, Any]) -> JobRow:
         """A job, on disk when this returns. One that asks for the same and has not begun is that job."""
 
