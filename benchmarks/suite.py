@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.events import event_calls, event_listing, face_search
 from benchmarks.faces import faces
 from benchmarks.measure import (
     Result,
@@ -190,4 +191,17 @@ def _rss_mb(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-BENCHMARKS = {one.__name__: one for one in (first_sync, nothing_to_do, latency, status_latency, idle, faces)}
+BENCHMARKS = {
+    one.__name__: one
+    for one in (
+        first_sync,
+        nothing_to_do,
+        latency,
+        status_latency,
+        idle,
+        faces,
+        event_calls,
+        event_listing,
+        face_search,
+    )
+}

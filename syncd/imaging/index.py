@@ -89,7 +89,7 @@ class FaceIndex:
 
         if not encodings or not self._count:
             return []
-        rows, distances = self._within(_matrix(encodings), tolerance)
+        rows, distances = self._within(_matrix(encodings), tolerance, limit)
         order = np.lexsort((self._face_ids[rows], distances))
         photos = self._photos[rows[order]]
         _, first = np.unique(photos, return_index=True)
@@ -112,28 +112,48 @@ class FaceIndex:
         return [int(face_id) for face_id in self._face_ids[rows]]
 
     def _within(
-        self, queries: npt.NDArray[np.float32], tolerance: float
+        self, queries: npt.NDArray[np.float32], tolerance: float, limit: int | None = None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Rows whose smallest distance to the queries is within `tolerance`, and that distance."""
+        """Rows whose smallest distance to the queries is within `tolerance`, and that distance; with a limit
+        at least those of so many nearest photos."""
         import numpy as np
 
         query_norms = np.einsum("ij,ij->i", queries, queries)
         longest = float(query_norms.max()) + float(self._norms[: self._count].max())
-        bound = tolerance * tolerance + _ROUNDING * longest
-        parts = []
+        slack = _ROUNDING * longest
+        bound = tolerance * tolerance + slack
+        parts, found = [], []
         for start in range(0, self._count, _BLOCK_ROWS):
             block = self._encodings[start : min(start + _BLOCK_ROWS, self._count)]
             products = block @ queries.T
             squares = (query_norms - 2 * products).min(axis=1) + self._norms[start : start + len(block)]
-            parts.append(np.flatnonzero(squares <= bound) + start)
+            near = np.flatnonzero(squares <= bound)
+            parts.append(near + start)
+            found.append(squares[near])
         rows = np.concatenate(parts)
+        if limit and rows.size > limit:
+            rows = self._nearest(rows, np.concatenate(found), limit, slack)
         distances = np.full(rows.size, np.inf)
         candidates = self._encodings[rows].astype(np.float64)
         for query in queries.astype(np.float64):
             differences = candidates - query
             np.minimum(distances, np.sqrt(np.einsum("ij,ij->i", differences, differences)), out=distances)
-        near = distances <= tolerance
-        return rows[near], distances[near]
+        inside = distances <= tolerance
+        return rows[inside], distances[inside]
+
+    def _nearest(
+        self, rows: npt.NDArray[np.int64], squares: npt.NDArray[np.float32], limit: int, slack: float
+    ) -> npt.NDArray[np.int64]:
+        """Those of the rows that may be among the `limit` nearest photos, `squares` being off by `slack`."""
+        import numpy as np
+
+        order = np.argsort(squares)
+        _, best = np.unique(self._photos[rows[order]], return_index=True)
+        if best.size <= limit:
+            return rows
+        furthest = squares[order[np.partition(best, limit - 1)[limit - 1]]]
+        kept: npt.NDArray[np.int64] = rows[squares <= furthest + 2 * slack]
+        return kept
 
     def _append(self, rows: list[IndexedFace]) -> None:
         import numpy as np
