@@ -157,6 +157,22 @@ class SmugmugAccess:
         return Signer(key, secret, stored.values["token"], stored.values["token_secret"]), stored.account
 
 
+class LargePictures:
+    """The SmugMug account for those to whom a thumbnail says too little."""
+
+    def __init__(self, access: SmugmugAccess) -> None:
+        self._access = access
+
+    async def client(self) -> LargePictures:
+        """Raises AuthRejected before somebody signed in."""
+        await self._access.client()
+        return self
+
+    async def picture(self, url: str) -> bytes:
+        """As `SmugMug.large_picture`."""
+        return await (await self._access.client()).large_picture(url)
+
+
 class AccountsAnswers:
     """Implements `AccountsApi` of control/api.py. `on_signed_in` hears, by provider, of every account that
     somebody signed in to, in a browser of this machine or by a pasted answer. A context manager."""

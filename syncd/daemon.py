@@ -14,7 +14,7 @@ import anyio
 from syncd import __version__
 from syncd.activity import Activity, Entry
 from syncd.api import DaemonApi
-from syncd.api_accounts import AccountsAnswers, DriveAccess, SmugmugAccess
+from syncd.api_accounts import AccountsAnswers, DriveAccess, LargePictures, SmugmugAccess
 from syncd.api_library import LibraryAnswers
 from syncd.api_metadata import MetadataAnswers
 from syncd.api_names import NamesAnswers
@@ -168,7 +168,7 @@ class Daemon:
         handlers.update(events.handlers)
         describe = DescribeService(
             catalogue=catalogue,
-            library=smugmug,
+            library=LargePictures(smugmug),
             pool=pool,
             config=lambda: self.config,
             emit=activity.emit,

@@ -38,7 +38,9 @@ from syncd.remotes.smugmug_items import (
     Page,
     album_of,
     expansions_of,
+    image_key_in,
     image_of,
+    large_url_of,
     object_of,
     objects_of,
     page_of,
@@ -269,6 +271,19 @@ class SmugMug:
                 return await response.read(PICTURE_LIMIT_BYTES)
 
         return await api.persist(once)
+
+    async def large_picture(self, url: str) -> bytes:
+        """As `picture`, of the photo with this thumbnail, with sides of up to 1600 pixels where the account
+        may see it so large; for that, its sizes are looked up."""
+        larger = None
+        if image_key := image_key_in(url):
+            try:
+                path = f"/api/v2/image/{image_key}!sizedetails"
+                answer = await self._get(path, "look at the sizes of a photo", _SHORT)
+                larger = large_url_of(object_of(answer, "ImageSizeDetails"))
+            except NotFound:
+                larger = None
+        return await self.picture(larger or url)
 
     def _check(self, url: str) -> None:
         """Refused for hosts that are not SmugMug's: what proves who asks goes nowhere else, and nobody's

@@ -21,6 +21,7 @@ from syncd.errors import Transient
 T = TypeVar("T")
 LARGE_SIDE: Final = 1600
 _IMAGE: Final = re.compile(r"/image/([A-Za-z0-9]+)(?:-\d+)?(?:$|[!?])")
+_PHOTO: Final = re.compile(r"/i-([A-Za-z0-9]+)/")
 _CLOCK: Final = re.compile(r"(\d{4})[-:](\d\d)[-:](\d\d)[T ](\d\d):(\d\d):(\d\d)")
 
 
@@ -208,7 +209,7 @@ def image_of(
         uploaded_at=text(found, "DateTimeUploaded") or text(found, "Date"),
         last_updated=text(found, "LastUpdated"),
         thumbnail_url=text(found, "ThumbnailUrl"),
-        large_url=_large_url(sizes),
+        large_url=large_url_of(sizes),
         archived_url=text(found, "ArchivedUri"),
         web_url=text(found, "WebUri"),
         width=whole(found.get("OriginalWidth")) or None,
@@ -236,7 +237,7 @@ def expansions_of(answer: Mapping[str, Any], locator: str) -> dict[str, dict[str
     return found
 
 
-def _large_url(details: Mapping[str, Any]) -> str | None:
+def large_url_of(details: Mapping[str, Any]) -> str | None:
     """The largest rendering in `ImageSizeDetails` with sides of at most LARGE_SIDE pixels, the next larger
     one where there is none; thumbnails do not count."""
     found = []
@@ -260,6 +261,12 @@ def uri_of(found: Mapping[str, Any], name: str) -> str | None:
 def image_key_of(address: str) -> str | None:
     """The image key in an API address, without the serial that may follow it."""
     found = _IMAGE.search(address)
+    return found[1] if found else None
+
+
+def image_key_in(photo_url: str) -> str | None:
+    """The image key in the address of a photo's bytes, which is nobody's promise but was so all along."""
+    found = _PHOTO.search(photo_url)
     return found[1] if found else None
 
 

@@ -126,6 +126,9 @@ async def test_one_album_and_one_photo(smug: FakeSmugmug, client: SmugMug) -> No
     assert (one.album_key, one.serial, one.file_name, one.is_collected) == (other, 1, "IMG_1_heic.JPG", True)
     assert one.large_url is not None and "/X3/" in one.large_url
     assert one.captured_at is None and one.caption == "x"
+    assert max(Image.open(io.BytesIO(await client.large_picture(one.thumbnail_url or ""))).size) == 1600
+    smug.fail("image", refuse(404))
+    assert max(Image.open(io.BytesIO(await client.large_picture(one.thumbnail_url or ""))).size) == 150
 
 
 # --- pictures -----------------------------------------------------------------------------------------
