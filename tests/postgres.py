@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, LiteralString, cast
+from typing import Any
 
 import psycopg
 
@@ -93,7 +93,7 @@ class PostgresServer:
     def run(self, database: str, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         """One statement (or several without values) as the superuser; the rows of the last."""
         with psycopg.connect(self.dsn(database), autocommit=True) as connection:
-            cursor = connection.execute(cast(LiteralString, sql), values or None)
+            cursor = connection.execute(sql.encode(), values or None)
             while cursor.nextset():
                 pass
             return cursor.fetchall() if cursor.description else []

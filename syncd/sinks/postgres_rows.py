@@ -1,0 +1,277 @@
+"""Rows of the mirror as statements: one JSON document a batch, so that a batch is one round trip, needs no
+temporary table and works through a transaction pooler."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import msgspec
+
+from syncd.sinks.postgres_schema import EMBEDDING, WRITER, Column, Table
+
+_ALBUM_SEGMENT = r"^https?://photos\.smugmug\.com/photos/([^/?#]+)/"
+_IMAGE_SEGMENT = r"/i-([A-Za-z0-9]+)(?:/|$)"
+_DIGEST_APART: Final = frozenset(("album_name", "album_key", "image_key"))
+"""Not in a row's digest: the album's name is the album's affair, the keys say which row it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorRow:
+    """One photo in one album, in the catalogue's terms. `embedding` is little-endian float32, `photo_date`
+    has no zone. None and empty: nothing to say, which leaves alone what somebody else wrote."""
+
+    image_key: str
+    album_key: str
+    album_name: str
+    imageurl: str | None = None
+    thumbnailurl: str | None = None
+    sport_type: str | None = None
+    photo_date: str | None = None
+    filename: str | None = None
+    title: str | None = None
+    caption: str | None = None
+    keywords: Sequence[str] = ()
+    description: str | None = None
+    tags: Sequence[str] = ()
+    categories: Sequence[str] = ()
+    teams: Sequence[str] = ()
+    event: str | None = None
+    confidence: float | None = None
+    width: int | None = None
+    height: int | None = None
+    embedding: bytes | None = None
+
+
+# --- values ---------------------------------------------------------------------------------------------
+
+
+def document(rows: Sequence[MirrorRow], table: Table) -> str:
+    """The rows as JSON for `upsert` and `digests`: a list of objects with the keys c0, c1 …"""
+    writers = [
+        (f"c{number}", name, _writer(name, table.columns[name])) for number, name in enumerate(table.written)
+    ]
+    items = [{key: write(getattr(row, name)) for key, name, write in writers} for row in rows]
+    return msgspec.json.encode(items).decode()
+
+
+def _writer(name: str, column: Column) -> Callable[[Any], Any]:
+    if name == EMBEDDING:
+        size = column.size if column.form in ("vector", "halfvec") else -1
+        return lambda value: _vector(value, size, "{}" if column.form == "_N" else "[]")
+    if name == "photo_date":
+        return lambda value: _time(value, column)
+    if name in ("keywords", "tags", "categories", "teams"):
+        return _LISTS.get(column.form, _joined)
+    if name in ("confidence", "width", "height"):
+        return lambda value: value
+    if column.not_null:
+        return lambda value: clean(value or "")
+    return lambda value: clean(value) if value else None
+
+
+def clean(text: str) -> str:
+    """Without what Postgres cannot hold: NUL, and halves of characters."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _time(value: str | None, column: Column) -> str | None:
+    try:
+        taken = datetime.fromisoformat(value or "").replace(tzinfo=None).isoformat()
+    except ValueError:
+        return None
+    return taken + "Z" if column.form == "timestamptz" else taken
+
+
+def _vector(value: bytes | None, size: int, brackets: str) -> str | None:
+    if value is None:
+        return None
+    numbers = array("f", value)
+    if size > 0 and len(numbers) != size:
+        return None  # of another model than the column is for
+    return brackets[0] + ",".join([format(number, ".9g") for number in numbers]) + brackets[1]
+
+
+def _array(values: Sequence[str]) -> str | None:
+    if not values:
+        return None
+    escaped = [clean(value).replace("\\", "\\\\").replace('"', '\\"') for value in values]
+    return '{"' + '","'.join(escaped) + '"}'
+
+
+def _json(values: Sequence[str]) -> str | None:
+    return msgspec.json.encode([clean(value) for value in values]).decode() if values else None
+
+
+def _joined(values: Sequence[str]) -> str | None:
+    return ";".join(clean(value) for value in values) or None
+
+
+_LISTS = {"_S": _array, "json": _json, "jsonb": _json}
+
+
+# --- statements -----------------------------------------------------------------------------------------
+
+
+def upsert(table: Table) -> str:
+    """Brings the rows of one document in; parameter: the document. Rows that are right are not touched. In
+    rows that somebody else made, what the catalogue has nothing to say of stays."""
+    names = table.written
+    batch = _batch(table)
+    data = [name for name in names if name not in ("album_key", "image_key")]
+    news = {name: _new(table, name) for name in data}
+    differs = " OR ".join(
+        f"{_comparable(table, name, f't.{table[name]}')} IS DISTINCT FROM {_comparable(table, name, new)}"
+        for name, new in news.items()
+    )
+    sets = [f"{table[name]} = {new}" for name, new in news.items()] + _touched(table)
+    columns = [table[name] for name in names]
+    values = [f"b.{table[name]}" for name in names]
+    if "synced_by" in table.columns:
+        columns.append(table["synced_by"])
+        values.append(f"'{WRITER}'")
+    same = _same_keys(table, "t", "b")
+    return (
+        f"WITH b AS MATERIALIZED ({batch}), changed AS ("
+        f"UPDATE {table.sql} t SET {', '.join(sets)} FROM b WHERE {same} AND ({differs}))"
+        f" INSERT INTO {table.sql} ({', '.join(columns)}) SELECT {', '.join(values)} FROM b"
+        f" WHERE NOT EXISTS (SELECT 1 FROM {table.sql} t WHERE {same})"
+    )
+
+
+def digests(table: Table) -> str:
+    """(album_key, image_key, digest) of the rows of one document; parameter: the document of keys."""
+    album, image = table["album_key"], table["image_key"]
+    return (
+        f"SELECT t.{album}, t.{image}, {_digest(table)} FROM json_to_recordset(%s::json) AS k(a text, i text)"
+        f" JOIN {table.sql} t ON t.{album} = k.a AND t.{image} = k.i"
+    )
+
+
+def all_digests(table: Table) -> str:
+    """(album_key, image_key, digest, whether syncd made it) of every row that has both keys."""
+    album, image = table["album_key"], table["image_key"]
+    made = f"coalesce(t.{table['synced_by']} = '{WRITER}', false)"
+    return (
+        f"SELECT t.{album}, t.{image}, {_digest(table)}, {made} FROM {table.sql} t"
+        f" WHERE t.{album} IS NOT NULL AND t.{image} IS NOT NULL"
+    )
+
+
+def delete(table: Table) -> str:
+    """Removes rows that syncd made; parameter: the document of keys."""
+    album, image = table["album_key"], table["image_key"]
+    return (
+        f"DELETE FROM {table.sql} t USING json_to_recordset(%s::json) AS k(a text, i text)"
+        f" WHERE t.{album} = k.a AND t.{image} = k.i AND t.{table['synced_by']} = '{WRITER}'"
+    )
+
+
+def rename(table: Table) -> str:
+    """Gives every row of albums the albums' names; parameter: a document of {a: key, n: name}."""
+    album, name = table["album_key"], table["album_name"]
+    return (
+        f"UPDATE {table.sql} t SET {', '.join([f'{name} = k.n', *_touched(table)])}"
+        f" FROM json_to_recordset(%s::json) AS k(a text, n text)"
+        f" WHERE t.{album} = k.a AND t.{name} IS DISTINCT FROM k.n"
+    )
+
+
+def keys_from_urls(table: Table) -> str:
+    """Gives rows without an album the one that their image URL names, and where they have no image key
+    either, that of the URL. No parameters."""
+    url, image = f"t.{table['imageurl']}", f"t.{table['image_key']}"
+    found = (
+        f"SELECT t.tableoid AS o, t.ctid AS c, substring({url} FROM '{_ALBUM_SEGMENT}') AS album,"
+        f" coalesce({image}, substring({url} FROM '{_IMAGE_SEGMENT}')) AS image FROM {table.sql} t"
+        f" WHERE t.{table['album_key']} IS NULL AND {url} ~ '{_ALBUM_SEGMENT}'"
+    )
+    return _fill(table, found, "found.album NOT LIKE 'i-%%'")
+
+
+def keys_from_images(table: Table) -> str:
+    """Gives rows without an album the only one that holds their photo; parameter: a document of
+    {a: album key, i: image key}."""
+    image = f"coalesce(t.{table['image_key']}, substring(t.{table['imageurl']} FROM '{_IMAGE_SEGMENT}'))"
+    found = (
+        f"SELECT t.tableoid AS o, t.ctid AS c, k.a AS album, k.i AS image FROM {table.sql} t"
+        f" JOIN json_to_recordset(%s::json) AS k(a text, i text) ON {image} = k.i"
+        f" WHERE t.{table['album_key']} IS NULL"
+    )
+    return _fill(table, found, "true")
+
+
+def images_without_album(table: Table) -> str:
+    """The image keys of rows that have no album. No parameters."""
+    image = f"coalesce(t.{table['image_key']}, substring(t.{table['imageurl']} FROM '{_IMAGE_SEGMENT}'))"
+    return (
+        f"SELECT DISTINCT {image} FROM {table.sql} t"
+        f" WHERE t.{table['album_key']} IS NULL AND {image} IS NOT NULL"
+    )
+
+
+def _fill(table: Table, found: str, condition: str) -> str:
+    album, image = table["album_key"], table["image_key"]
+    once = ""
+    if table.is_unique:  # a second row of the same photo and album has to stay as it is
+        condition += (
+            f" AND NOT EXISTS (SELECT 1 FROM {table.sql} x WHERE x.{album} = found.album"
+            f" AND x.{image} = found.image)"
+        )
+        once = "DISTINCT ON (album, coalesce(image, o::text || c::text))"
+    sets = [f"{album} = one.album", f"{image} = one.image", *_touched(table)]
+    return (
+        f"WITH found AS ({found}), one AS (SELECT {once} * FROM found WHERE {condition})"
+        f" UPDATE {table.sql} t SET {', '.join(sets)} FROM one WHERE t.tableoid = one.o AND t.ctid = one.c"
+    )
+
+
+def _batch(table: Table) -> str:
+    """The document as rows, with the table's own column names and types."""
+    names = table.written
+    shape = ", ".join(f"c{number} text" for number in range(len(names)))
+    values = ", ".join(
+        f"c{number}::{table.columns[name].type_sql} AS {table[name]}" for number, name in enumerate(names)
+    )
+    return f"SELECT {values} FROM json_to_recordset(%s::json) AS d({shape})"
+
+
+def _new(table: Table, name: str) -> str:
+    """The value that a row gets: others' values are not wiped out for want of one."""
+    ours, theirs = f"b.{table[name]}", f"t.{table[name]}"
+    if table.columns[name].not_null:
+        return ours
+    return f"CASE WHEN t.{table['synced_by']} = '{WRITER}' THEN {ours} ELSE coalesce({ours}, {theirs}) END"
+
+
+def _comparable(table: Table, name: str, value: str) -> str:
+    return f"({value})::text" if table.columns[name].form == "json" else f"({value})"
+
+
+def _touched(table: Table) -> list[str]:
+    column = table.columns.get("updated_at")
+    return [] if column is None or column.is_computed else [f"{column.sql} = now()::{column.type_sql}"]
+
+
+def _same_keys(table: Table, left: str, right: str) -> str:
+    return " AND ".join(f"{left}.{table[key]} = {right}.{table[key]}" for key in ("album_key", "image_key"))
+
+
+def _digest(table: Table) -> str:
+    """A number that is another one once somebody has changed what syncd writes, whatever the types."""
+    parts = []
+    for name in table.written:
+        if name in _DIGEST_APART:
+            continue
+        column = f"t.{table[name]}"
+        if name == EMBEDDING and table.columns[name].form == "vector":
+            send = table.columns[name].type_sql.removesuffix("vector") + "vector_send"
+            parts.append(f"md5({send}({column}))")  # as text it would take many times as long
+        else:
+            parts.append(column)
+    return f"hashtextextended(ROW({', '.join(parts)})::text, 0)"
