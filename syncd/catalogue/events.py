@@ -54,12 +54,15 @@ class FailedPhoto(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Of one event: photos and faces in it, and jobs that are queued or run, or wait for another try."""
+    """Of one event: photos and faces in it, jobs that are queued or run, or wait for another try; photos
+    whose faces were looked for, and photos that its folder was last seen to hold."""
 
     photos: int
     faces: int
     busy: int
     waiting: int
+    indexed: int = 0
+    in_folder: int = 0
 
 
 class Photo(NamedTuple):
@@ -289,10 +292,13 @@ async def counts(db: aiosqlite.Connection, event_id: str | None = None) -> dict[
         f"SELECT event_id, count(*) FROM faces WHERE {one} GROUP BY event_id",
         f"{jobs}('queued', 'running') GROUP BY w.event_id",
         f"{jobs}('waiting') GROUP BY w.event_id",
+        "SELECT event_id, count(*) FROM synced_photos WHERE removed_at IS NULL AND faces_indexed = 1"
+        f" AND {one} GROUP BY event_id",
+        f"SELECT event_id, count(*) FROM event_wanted WHERE {one} GROUP BY event_id",
     )
     for place, sql in enumerate(queries):
         for name, count in await db.execute_fetchall(sql, (event_id,)):
-            found.setdefault(name, [0, 0, 0, 0])[place] = count
+            found.setdefault(name, [0] * len(queries))[place] = count
     return {name: Counts(*values) for name, values in found.items()}
 
 

@@ -39,7 +39,8 @@ class PhotoReason(Reply, frozen=True, kw_only=True):
 
 
 class Event(Reply, frozen=True, kw_only=True):
-    """`complete_as_of`: the event holds everything that its folder held then."""
+    """`complete_as_of`: the event holds everything that its folder held then. Of the `in_folder` photos that
+    the folder was last seen to hold `photos` are downloaded and checked, and `indexed` searched for faces."""
 
     event_id: str
     name: str
@@ -57,6 +58,8 @@ class Event(Reply, frozen=True, kw_only=True):
     faces: int
     failed: list[PhotoReason]
     last_error: str | None
+    in_folder: int = 0
+    indexed: int = 0
 
 
 class EventPage(Reply, frozen=True, kw_only=True):

@@ -367,6 +367,8 @@ class Events:
                 for one in failed
             ],
             last_error=row.last_error or reason,
+            in_folder=counts.in_folder,
+            indexed=counts.indexed,
         )
 
     def _state(self, row: EventRow, counts: Counts, held: bool) -> schema.EventState:

@@ -109,6 +109,7 @@ async def test_an_event_from_its_making_to_its_end(desk: Desk, fake: FakeDrive) 
         assert made.interval_minutes == 2 and isinstance(made.interval_minutes, int)
         assert (await desk.events.enable(made.event_id, None)).interval_minutes == 2
         event = await desk.becomes(made.event_id, lambda e: e.photos == 1 and e.state == "idle")
+        assert (event.in_folder, event.indexed) == (1, 0)
         assert event.running and event.next_sync_at is not None and event.last_sync_at is not None
         assert event.complete_as_of is not None
         assert (await desk.events.enable(made.event_id, 0.5)).interval_minutes == 0.5

@@ -102,6 +102,23 @@ async def test_the_pane_says_what_failed_and_how_to_sign_in() -> None:
         assert dashboard.app.clipboard == "syncctl auth drive"
 
 
+async def test_how_far_a_folder_is_brought_in_is_told_while_it_is() -> None:
+    async with running() as dashboard:
+        await dashboard.press("4", "j", "j", "j", "j")
+        assert "syncing " in row_of(dashboard, "Summer Camp") and "%" not in row_of(dashboard, "Summer Camp")
+        for photos, share in ((0, "0%"), (1204, "40%"), (3001, "99%")):
+            camp = msgspec.structs.replace(events()[2], photos=photos, in_folder=3002, indexed=photos // 2)
+            dashboard.feed.send(ListArrived("events", NOW, rows(camp)))
+            await dashboard.settled()
+            assert f"syncing {share}" in row_of(dashboard, "Summer Camp")
+            assert f"{photos:,} of 3,002 photos are here" in dashboard.text()
+        assert "1,500 searched for faces" in dashboard.text()
+        done = msgspec.structs.replace(events()[2], state="idle", photos=3002, in_folder=3002)
+        dashboard.feed.send(ListArrived("events", NOW, rows(done)))
+        await dashboard.settled()
+        assert "%" not in row_of(dashboard, "Summer Camp") and "photos are here" not in dashboard.text()
+
+
 async def test_a_person_is_found_by_a_picture(tmp_path: Path) -> None:
     picture = tmp_path / "me.jpg"
     picture.write_bytes(b"face")

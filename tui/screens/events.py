@@ -88,7 +88,7 @@ class Events(ListScreen):
         failed = len(event.failed)
         return (
             (f"[{'x' if event.enabled else ' '}] {event.name}", calm),
-            (f"{glyph} {event.state}", tone),
+            (f"{glyph} {event.state}{_percent(event)}", tone),
             (look.interval(event.interval_minutes) if event.enabled else glyphs.dash, "dim"),
             (human_count(event.photos), calm),
             (human_count(event.faces), calm),
@@ -163,6 +163,10 @@ class Events(ListScreen):
             ),
             (("folder ", "dim"), (event.drive_folder_id, "")),
         ]
+        if event.state == "syncing" and event.in_folder:
+            words = f"{human_count(event.photos)} of {human_count(event.in_folder)} photos are here"
+            faces = f", {human_count(event.indexed)} searched for faces" if event.indexed else ""
+            lines.append(((words, ""), (faces, "dim")))
         if event.last_error:
             tone = "warn" if event.state in _AT_REST else "bad"
             lines += [((part, tone),) for part in wrapped(event.last_error, width)[:2]]
@@ -298,6 +302,13 @@ class Events(ListScreen):
         name, picture, found = asked
         if await self.app.push_screen_wait(Forgetting(event.name, name, found)):
             self.dashboard.ask(ForgetPerson(key, picture), key)
+
+
+def _percent(event: schema.Event) -> str:
+    """How much of the folder is here; nothing while that is not known, or nothing is on its way."""
+    if event.state != "syncing" or not event.in_folder:
+        return ""
+    return f" {min(99, 100 * event.photos // event.in_folder)}%"
 
 
 def _failed_cells(photo: schema.PhotoReason) -> Cells:
