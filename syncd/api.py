@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 import msgspec
 
 from syncd.activity import Activity
+from syncd.api_exchange import ExchangeAnswers
 from syncd.api_library import LibraryAnswers
 from syncd.api_metadata import MetadataAnswers
 from syncd.api_names import NamesAnswers
@@ -54,6 +55,7 @@ class DaemonApi:
         previews: Previews,
         drive: DriveService,
         events: Events,
+        exchange: ExchangeAnswers,
         accounts: AccountsApi,
         metadata: MetadataAnswers,
         names: NamesAnswers,
@@ -69,6 +71,7 @@ class DaemonApi:
         self._previews = previews
         self._drive = drive
         self.events = events
+        self.exchange = exchange
         self.accounts = accounts
         self.metadata = metadata
         self.names = names
@@ -151,6 +154,10 @@ class DaemonApi:
     async def job(self, job_id: str) -> schema.Job:
         return self._job(await self._job_row(job_id))
 
+    def _runner(self, job: JobRow) -> JobRunner:
+        """Who runs jobs of its kind: those of the exchange rest while that is paused."""
+        return self.exchange.jobs if job.kind.startswith("exchange_") else self._jobs
+
     async def _job_row(self, job_id: str) -> JobRow:
         async with self._catalogue.reader() as db:
             row = await job_queries.get(db, job_id)
@@ -162,7 +169,7 @@ class DaemonApi:
         row = await self._job_row(job_id)
         if row.kind == job_queries.PHOTO:
             self._service.look_again(row.subject)
-        elif not await self._jobs.retry(job_id):
+        elif not await self._runner(row).retry(job_id):
             raise Refused(f"job {job_id} is {row.state} already")
         self._drive.wake()
         self.metadata.retried(row.kind)
@@ -176,7 +183,7 @@ class DaemonApi:
             if row.kind == job_queries.PHOTO:
                 self._service.look_again(row.subject)
             else:
-                await self._jobs.retry(row.id)
+                await self._runner(row).retry(row.id)
         self._drive.wake()
         for kind in {row.kind for row in rows}:
             self.metadata.retried(kind)
@@ -185,7 +192,7 @@ class DaemonApi:
 
     async def cancel_job(self, job_id: str) -> schema.Job:
         row = await self._job_row(job_id)
-        if not await self._jobs.cancel(job_id):
+        if not await self._runner(row).cancel(job_id):
             raise Refused(f"job {job_id} is {row.state} already")
         return await self.job(job_id)
 
@@ -387,7 +394,7 @@ class DaemonApi:
         return schema.ConfigReply(path=str(config.path) if config.path else None, settings=redacted(config))
 
     def _job(self, row: JobRow) -> schema.Job:
-        done, total = self._jobs.progress_of(row.id) or (row.progress_done, row.progress_total)
+        done, total = self._runner(row).progress_of(row.id) or (row.progress_done, row.progress_total)
         return schema.Job(
             id=row.id,
             kind=row.kind,

@@ -107,6 +107,11 @@ class NamesConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ExchangeConfig:
+    inbox: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class GuardConfig:
     max_delete: int = 50
     max_delete_percent: float = 5
@@ -135,6 +140,7 @@ class Config:
     ai: AiConfig = AiConfig()
     mirror: MirrorConfig = MirrorConfig()
     names: NamesConfig = NamesConfig()
+    exchange: ExchangeConfig = ExchangeConfig()
     guard: GuardConfig = GuardConfig()
     notify: NotifyConfig = NotifyConfig()
 
@@ -149,6 +155,7 @@ SECTIONS: dict[str, type[Any]] = {
     "ai": AiConfig,
     "mirror": MirrorConfig,
     "names": NamesConfig,
+    "exchange": ExchangeConfig,
     "guard": GuardConfig,
     "notify": NotifyConfig,
 }

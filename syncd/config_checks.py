@@ -168,6 +168,8 @@ def contradictions(config: Config) -> Iterator[str]:
     if len(missing) < 3:
         for key in missing:
             yield f'[notify] "{key}" is missing: mail needs smtp_url, from and to'
+    if config.exchange.inbox and _real(Path(config.exchange.inbox)).is_relative_to(images):
+        yield '[exchange] "inbox" lies inside images_dir, which is never written to'
     storage = config.storage
     if storage.type == "local":
         base = _real(storage.base_path)

@@ -33,7 +33,7 @@ NOT_READ = "(not read)"
 
 SYSTEM_FILE = Path("/etc/syncd/syncd.toml")
 
-_PATHS = {"daemon.socket", "drive.service_account_file"}
+_PATHS = {"daemon.socket", "drive.service_account_file", "exchange.inbox"}
 """Texts that are paths where they are not empty; fields of type Path always are."""
 
 _EXPECTED = {

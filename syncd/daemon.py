@@ -15,6 +15,7 @@ from syncd import __version__
 from syncd.activity import Activity, Entry
 from syncd.api import DaemonApi
 from syncd.api_accounts import AccountsAnswers, DriveAccess, LargePictures, SmugmugAccess
+from syncd.api_exchange import ExchangeAnswers
 from syncd.api_library import LibraryAnswers
 from syncd.api_metadata import MetadataAnswers
 from syncd.api_names import NamesAnswers
@@ -33,6 +34,7 @@ from syncd.flows.batches_service import BatchesService
 from syncd.flows.describe_service import DescribeService
 from syncd.flows.events_api import Events
 from syncd.flows.events_service import DriveService, FacesService
+from syncd.flows.exchange_service import ExchangeService
 from syncd.flows.jobs import JobRunner, Outcome, Progress
 from syncd.flows.library_pictures import LibraryPictures
 from syncd.flows.library_service import LibraryService
@@ -166,6 +168,7 @@ class Daemon:
             emit=activity.emit,
         )
         handlers.update(events.handlers)
+        exchange = ExchangeService(catalogue, lambda: self.config, activity.emit)
         describe = DescribeService(
             catalogue=catalogue,
             library=LargePictures(smugmug),
@@ -196,6 +199,7 @@ class Daemon:
             previews=previews,
             drive=drive,
             events=events,
+            exchange=ExchangeAnswers(exchange, previews, pool),
             accounts=accounts,
             metadata=MetadataAnswers(catalogue, describe, lambda: self.config, activity.emit),
             names=named,
@@ -211,7 +215,17 @@ class Daemon:
         )
         control = ControlServer(api, default_socket_path(config), config.daemon.socket_group)
         control.open()
-        services: list[Service] = [batches, service, drive, faces, library, describe, renaming, control]
+        services: list[Service] = [
+            batches,
+            service,
+            drive,
+            faces,
+            library,
+            describe,
+            renaming,
+            exchange,
+            control,
+        ]
         supervisor = Supervisor(services, on_change, stop_timeout_s=_STOP_S, on_stuck=_give_up)
         self._supervisor = api.supervisor = supervisor
         api.notices = notices

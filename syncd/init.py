@@ -90,6 +90,9 @@ auto_approve = false
 drift_threshold = 20            # rename when the score is above this, 0 to 100
 auto = false                    # rename without being asked, at most 20 an hour
 
+[exchange]                      # archives that complete each other
+# inbox = ""                    # exports for your lists that arrive in this folder are imported by themselves
+
 [guard]                         # removals that nobody asked for wait for a person when there are more than
 max_delete = 50                 # this many,
 max_delete_percent = 5          # or than this share of what is published, whichever is more

@@ -56,17 +56,25 @@ def check_library(version: tuple[int, ...] = pysqlite3.sqlite_version_info) -> N
 def connect(path: Path, *, mode: str = "rw", immutable: bool = False) -> Any:
     """A plain connection in autocommit mode: transactions are begun and ended in the open.
 
-    `mode` is SQLite's: "rw" (the file must exist) or "ro". `immutable` reads without locks and
+    `mode` is SQLite's: "rw" (the file must exist), "rwc" or "ro". `immutable` reads without locks and
     without touching anything, for a file that nobody else has open.
     """
     query = f"mode={mode}" + ("&immutable=1" if immutable else "")
-    connection = pysqlite3.connect(
-        f"file:{quote(str(path))}?{query}", uri=True, isolation_level=None, check_same_thread=False
-    )
+    return connect_uri(uri_of(path, query))
+
+
+def connect_uri(uri: str) -> Any:
+    """As `connect`, to what `uri_of` names."""
+    connection = pysqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
     connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     # Memory-mapped I/O turns a disk error into a crash of the whole process.
     connection.execute("PRAGMA mmap_size = 0").close()
     return connection
+
+
+def uri_of(path: Path, query: str) -> str:
+    """The file as SQLite's URI, for `connect` and ATTACH."""
+    return f"file:{quote(str(path))}?{query}"
 
 
 def code_of(error: BaseException) -> int | None:

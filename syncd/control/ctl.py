@@ -33,6 +33,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "auth": ("ctl_auth", "auth", "Let syncd into your accounts elsewhere."),
     "names": ("ctl_names", "names", "Keep the names of SmugMug albums in step."),
     "smugmug": ("ctl_library", "smugmug", "Keep a copy of a SmugMug library's metadata."),
+    "exchange": ("ctl_exchange", "exchange", "Complete your archive and a friend's."),
     "guards": ("ctl_jobs", "guards", "What is held back until you approve."),
     "approve": ("ctl_jobs", "approve", "Let a guarded removal happen."),
     "jobs": ("ctl_jobs", "jobs", "List, retry and cancel jobs."),
