@@ -47,14 +47,15 @@ SOCKET_PATH_LIMIT = 100
 """The kernel takes 107 bytes for a socket's path; a deep --dir gets its socket elsewhere."""
 
 
-def run_demo(no_tui: bool = False, directory: Path | None = None) -> int:
+def run_demo(no_tui: bool = False, directory: Path | None = None, kind: type[Demo] | None = None) -> int:
     """Makes the archive in `directory` (a new or an empty folder; None: a temporary one), publishes two of
     its batches with a real daemon and shows them, in the dashboard on a terminal and as text elsewhere.
-    The exit code. Raises Fatal when the folder is in use or the daemon does not come up."""
+    The exit code. Raises Fatal when the folder is in use or the daemon does not come up. `kind` is for demos
+    of more than the site."""
     home = _fresh_folder(directory)
     on_terminal = not no_tui and sys.stdin.isatty() and sys.stdout.isatty()
     try:
-        return anyio.run(_Demo(home).run, on_terminal)
+        return anyio.run((kind or Demo)(home).run, on_terminal)
     finally:
         _say(f"\nEverything is in {home}", f"Remove it with: rm -r {shlex.quote(str(home))}")
 
@@ -69,7 +70,7 @@ def _fresh_folder(directory: Path | None) -> Path:
     return home
 
 
-class _Demo:
+class Demo:
     """One demo in the folder `home`."""
 
     def __init__(self, home: Path) -> None:
