@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.postgres import Database, PostgresServer, postgres_server
 from tests.servers import SeaweedServer, seaweed
 
 
@@ -20,3 +21,16 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedServe
     """A real S3 server for the whole session; take a bucket of your own with `s3_server.make_bucket()`."""
     with seaweed(tmp_path_factory.mktemp("seaweed")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real Postgres server for the whole session; who stops it starts it again."""
+    with postgres_server() as server:
+        yield server
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Database:
+    """An empty database of one's own."""
+    return Database(postgres, postgres.make_database())

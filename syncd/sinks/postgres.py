@@ -17,6 +17,7 @@ import anyio.to_thread
 import msgspec
 
 from syncd.errors import SyncdError, Transient
+from syncd.log import register_secret
 from syncd.sinks import postgres_rows as statements
 from syncd.sinks import postgres_schema as schema
 from syncd.sinks.postgres_dsn import Address, read_dsn
@@ -160,6 +161,7 @@ class PostgresMirror:
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._tables: tuple[Table, Table] | None = None
         self._failed: tuple[SyncdError, float] | None = None
+        self._identity = ""
 
     # --- names --------------------------------------------------------------------------------------
 
@@ -237,13 +239,8 @@ class PostgresMirror:
     @property
     def identity(self) -> str:
         """Which database and table this is, as far as can be told: another one has to be filled anew. Known
-        within a session."""
-        photos, _ = self._known()
-        return f"{self._address.place}/{photos.oid}"
-
-    @property
-    def is_connected(self) -> bool:
-        return self._connection is not None
+        once there was a session."""
+        return self._identity
 
     def try_again(self) -> None:
         """Somebody may have put right what kept syncd out."""
@@ -262,6 +259,7 @@ class PostgresMirror:
         import psycopg
 
         self._address = address = read_dsn(self._dsn)
+        register_secret(address.password)
         began_s = time.monotonic()
         try:
             self._connection = await psycopg.AsyncConnection.connect(
@@ -287,6 +285,7 @@ class PostgresMirror:
         if not photos.is_unique:
             await connection.execute(statements.keys_from_urls(photos).encode(), ())
             photos = await schema.make_unique(connection, photos)
+        self._identity = f"{self._address.place}/{connection.info.dbname}/{photos.oid}"
         return photos, changes
 
     def _failure(self, error: psycopg.Error) -> SyncdError:

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from syncd.errors import AuthRejected, Refused, SyncdError, Transient
+from syncd.log import SHORTEST_SECRET
 from syncd.sinks.postgres_dsn import Address
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _role(address: Address) -> str:
 def _words(error: psycopg.Error, address: Address) -> str:
     """The error in one line, without the password and without the statement or row that it is about."""
     text = error.diag.message_primary or _last_line(str(error)) or type(error).__name__
-    if address.password:
+    if len(address.password) >= SHORTEST_SECRET:
         text = text.replace(address.password, "[redacted]")
     return " ".join(text.split())
 

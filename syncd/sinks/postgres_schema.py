@@ -246,7 +246,8 @@ async def _columns(connection: psycopg.AsyncConnection[Any], oid: int) -> list[C
     sql = (
         "SELECT a.attname, format_type(a.atttypid, NULL), t.typcategory::text, t.typname,"
         " e.typcategory::text, a.attnotnull, a.atthasdef OR a.attidentity <> '',"
-        " a.attgenerated <> '' OR a.attidentity = 'a', a.atttypmod FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
+        " a.attgenerated <> '' OR a.attidentity = 'a', a.atttypmod"
+        " FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid"
         " LEFT JOIN pg_type e ON e.oid = t.typelem AND t.typcategory = 'A'"
         " WHERE a.attrelid = %s AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
     )
