@@ -16,6 +16,8 @@ from syncd.log import get_logger
 AT_ONCE = 4
 """Thumbnails on their way: their host is not the API's, and it is modest all the same."""
 _BATCH = 64
+_DOWN_AFTER = 3
+"""When so many in a row are not to be had, it is their host that is down."""
 _LOOK_S = 5.0
 _LONGEST_WAIT_S = 600.0
 
@@ -53,6 +55,8 @@ class ThumbnailHashes:
         self._wake = anyio.Event()
         self._failures = 0
         self._waits = False
+        self._later: set[int] = set()
+        """Photos that failed by accident, and are tried after the others."""
 
     @property
     def waits(self) -> bool:
@@ -83,25 +87,34 @@ class ThumbnailHashes:
         """Hashes some thumbnails; how many were looked at, 0 when there are no more. Raises Transient and
         AuthRejected when the photos' host gives nothing now."""
         async with self._catalogue.reader() as db:
-            batch = await library_browse.unhashed(db, _BATCH)
+            batch = await library_browse.unhashed(db, _BATCH, self._later)
         if not batch:
+            if self._later:
+                self._later.clear()
+                raise Transient("some thumbnails could not be had")
             return 0
         client = await self._client()
         todo = list(reversed(batch))
         trouble: list[SyncdError] = []
+        in_a_row: list[SyncdError] = []
 
         async def work() -> None:
             while todo and not trouble and not self._is_busy():
                 photo = todo.pop()
                 try:
                     await self._one(client, photo)
+                    in_a_row.clear()
                 except (Transient, AuthRejected) as error:
-                    trouble.append(error)
+                    self._later.add(photo.photo_id)
+                    in_a_row.append(error)
+                    if isinstance(error, AuthRejected) or len(in_a_row) >= _DOWN_AFTER:
+                        trouble.append(error)
 
         async with anyio.create_task_group() as tasks:
             for _ in range(AT_ONCE):
                 tasks.start_soon(work)
         if trouble:
+            self._later.clear()
             raise trouble[0]
         self._failures = 0
         return len(batch)
