@@ -44,23 +44,24 @@ _YEARS = re.compile(
 _MONTH_YEAR = re.compile(
     rf"(?P<before>^|{_SEPARATOR}+)(?<![0-9][-./–—])(?P<date>(?:0?[1-9]|1[0-2])/{_YEAR}){_CLOSING}$"
 )
-_PART_OF_THE_NAME = re.compile(r"(?:^|\s)of$", re.IGNORECASE)
+_PART_OF_THE_NAME = re.compile(r"(?:^|[\s_])of$", re.IGNORECASE)
 """`Class of 2024` and `Best of 2024` are no dated names."""
-_LEADS_TO_A_DATE = re.compile(r"(?:^|\s)(?:on|in|from)$", re.IGNORECASE)
+_LEADS_TO_A_DATE = re.compile(r"(?:^|[\s_])(?:on|in|from)$", re.IGNORECASE)
 
 
 def without_trailing_date(name: str, today: date) -> str:
-    """`name` up to a date at its end and what divides it from the date; the same where it ends with none."""
+    """`name` up to a date at its end, with the punctuation that divides them; the same where it ends with no
+    date."""
     for form, holds in _FORMS:
         found = form.search(name)
         if found is None or not holds(found, today):
             continue
         before, kept = found["before"], name[: found.start()]
-        if not before.strip(" _"):
-            if before and _PART_OF_THE_NAME.search(kept):
-                continue
-            kept = _LEADS_TO_A_DATE.sub("", kept)
-        return kept
+        if before.strip(" _"):
+            return name[: found.start("date")]
+        if before and _PART_OF_THE_NAME.search(kept):
+            continue
+        return _LEADS_TO_A_DATE.sub("", kept)
     return name
 
 

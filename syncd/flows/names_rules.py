@@ -27,9 +27,9 @@ _ALONE = frozenset("-–—,.;:|~*=/\\<>·•()[]{}\"'`^")
 _BETWEEN = frozenset("-–—|/·•:~")
 """Of that, what may stand by itself between two words."""
 _AT_START = re.compile(r"^(?:[-–—,;:|~*=/\\>·•)\]}\s]|\.(?!\w))+")
-_AT_END = "-–—,;:|~*=/\\<·•([{ "
+_AT_END = "-–—,;:|~*=/\\<·•@([{ "
 _ABBREVIATED = re.compile(
-    r"(?:\w\.\w*\.|(?:^|[\s.(])(?:jr|sr|st|inc|co|no|bros|dr|mr|mrs|ms|ltd|corp|univ|dept|vs|u\.?s|etc)\.)$",
+    r"(?:\w\.\w+\.|(?:^|[\s.(])(?:jr|sr|st|inc|co|no|bros|dr|mr|mrs|ms|ltd|corp|univ|dept|vs|u\.?s|etc)\.)$",
     re.IGNORECASE,
 )
 _BRACKETS = {")": "(", "]": "[", "}": "{"}
