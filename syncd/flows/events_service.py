@@ -406,8 +406,13 @@ class DriveService:
     async def _tell_arrivals(self) -> None:
         """New photos are told of in groups, never one by one."""
         while True:
-            await anyio.sleep(_TELL_S)
-            arrived, self.work.arrived = self.work.arrived, type(self.work.arrived)()
-            for event_id, count in arrived.items():
-                words = f"{count:,} new photos in {event_id}" if count != 1 else f"a new photo in {event_id}"
-                self._emit("photos", self.name, event_id, words, {"count": count})
+            try:
+                await anyio.sleep(_TELL_S)
+            finally:
+                self._tell_of_arrived()
+
+    def _tell_of_arrived(self) -> None:
+        arrived, self.work.arrived = self.work.arrived, type(self.work.arrived)()
+        for event_id, count in arrived.items():
+            words = f"{count:,} new photos in {event_id}" if count != 1 else f"a new photo in {event_id}"
+            self._emit("photos", self.name, event_id, words, {"count": count})
