@@ -9,7 +9,7 @@ from typing import Any, Self
 import anyio
 import msgspec
 
-from syncd.config import Config
+from syncd.config import Config, SmugmugConfig
 from syncd.control import schema
 from syncd.control.api import NotFound
 from syncd.errors import AuthRejected, Refused
@@ -74,6 +74,8 @@ class SmugmugAccess:
         self._store = store
         self._stack = AsyncExitStack()
         self._opening = anyio.Lock()
+        self._settings = SmugmugConfig()
+        self._pacer = Pacer(self._settings.requests_per_second)
 
     async def __aenter__(self) -> Self:
         await self.renew()
@@ -84,8 +86,10 @@ class SmugmugAccess:
 
     async def renew(self) -> None:
         """Takes up changed settings. What is under way with the old ones may end."""
-        self._settings = self._config().smugmug
-        self._pacer = Pacer(self._settings.requests_per_second)
+        old, self._settings = self._settings, self._config().smugmug
+        if old.requests_per_second != self._settings.requests_per_second:
+            # Otherwise the old one goes on: SmugMug may have told it to wait.
+            self._pacer = Pacer(self._settings.requests_per_second)
         self._made: SmugMug | None = None
 
     async def account(self) -> str | None:

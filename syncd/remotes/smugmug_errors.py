@@ -10,7 +10,7 @@ import email.utils
 import re
 import time
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from syncd.errors import AuthRejected, Refused, SyncdError, Transient
@@ -58,18 +58,17 @@ class GrantMissing(AuthRejected):
 
 def explain_smugmug(answer: Answer) -> SyncdError:
     """The decision that an answer of the API calls for."""
-    body = parsed(answer.body)
     status = answer.status
-    if body is None and status not in (401, 429) and not 300 <= status < 400:
+    if _is_page(answer) and status not in (401, 429) and not 300 <= status < 400:
         plain = explain_plainly(answer)
         if isinstance(plain, Transient):
             return plain
-        # Every refusal of the API is JSON; this is a proxy's, a sign-in page's or a front end's in distress.
+        # The API speaks JSON; this is a proxy's, a sign-in page's or a front end's in distress.
         return Transient(
             f"{plain.message} in a way that its API does not",
             hint="check that the network asks for no sign-in of its own, and api_base_url under [smugmug]",
         )
-    words = _words(body)
+    words = _words(answer)
     message = f"cannot {answer.what}: {answer.service} says {status}" + (f" ({words})" if words else "")
     if 300 <= status < 400:
         return _moved(answer, message)
@@ -170,7 +169,14 @@ def _moved(answer: Answer, message: str) -> SyncdError:
     return Moved(message, f"{address.path}?{query}" if query else address.path)
 
 
-def _words(body: Mapping[str, Any] | None) -> str:
+def _is_page(answer: Answer) -> bool:
+    return "html" in answer.headers.get("Content-Type", "") or answer.body.lstrip()[:1] == b"<"
+
+
+def _words(answer: Answer) -> str:
     """What a refusal says; SmugMug writes it percent-encoded at times."""
-    message = (body or {}).get("Message")
+    body = parsed(answer.body)
+    if body is None:
+        return "" if _is_page(answer) else said(unquote(answer.body.decode("utf-8", "replace")))
+    message = body.get("Message")
     return said(unquote(message)) if isinstance(message, str) else ""

@@ -107,6 +107,8 @@ async def test_the_end_of_the_window_counts_without_retry_after(smug: FakeSmugmu
         (refuse(403, "Forbidden"), Refused, "403"),
         (refuse(403, "The%20user%20has%20not%20granted%20it"), GrantMissing, "has not granted it"),
         (refuse(400, "Bad Request"), Refused, "Bad Request"),
+        (says(404, b"", "text/plain"), NotFound, "404"),
+        (says(403, b"permission%20denied", "text/plain"), Refused, "permission denied"),
         (says(200, b'{"Response":{},"Code":404,"Message":"Not Found"}', "application/json"), NotFound, "404"),
         (says(200, b'{"Response":{},"Code":"403","Message":"No"}', "application/json"), Refused, "403"),
     ],
