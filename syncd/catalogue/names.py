@@ -142,15 +142,10 @@ async def set_title(db: aiosqlite.Connection, album_key: str, title: str) -> Non
     )
 
 
-async def last_expected(db: aiosqlite.Connection) -> str | None:
-    """When something was last changed here that belongs into the mirror."""
-    sql = (
-        "SELECT max(at) FROM ("
-        " SELECT max(updated_at) AS at FROM ai_metadata WHERE processing_status <> 'pending'"
-        " UNION ALL SELECT max(confirmed_at) FROM album_name_changes"
-        " UNION ALL SELECT max(created_at) FROM smugmug_albums)"
-    )
-    return next(iter(await db.execute_fetchall(sql)))[0]  # type: ignore[no-any-return]
+async def mirror_waits_since(db: aiosqlite.Connection) -> str | None:
+    """When the mirror last had all that was due, where it has something to be told now."""
+    sql = "SELECT last_success_at FROM mirror_state WHERE EXISTS (SELECT 1 FROM mirror_queue)"
+    return next((row[0] for row in await db.execute_fetchall(sql)), None)
 
 
 # --- the journal ----------------------------------------------------------------------------------------

@@ -11,8 +11,6 @@ from syncd.sinks.postgres import AlbumNames, Statistics
 MOST_WITHOUT_KEY = 100
 """Photos without an album key that nobody is told of."""
 QUIET = timedelta(hours=24)
-LAG = timedelta(minutes=15)
-"""The mirror may be behind by so much before its silence means anything."""
 
 
 class Checked(NamedTuple):
@@ -54,15 +52,15 @@ def _differences(title: str, there: AlbumNames, count: int) -> list[str]:
 
 
 def alerts_of(
-    statistics: Statistics, mirror: Mapping[str, AlbumNames], last_change: datetime | None, now: datetime
+    statistics: Statistics, mirror: Mapping[str, AlbumNames], waits_since: datetime | None, now: datetime
 ) -> list[str]:
-    """What somebody should look at in the mirror, in sentences. `last_change` is when something changed here
-    that belongs into it."""
+    """What somebody should look at in the mirror, in sentences. `waits_since` is when the mirror last had all
+    of the library, where it has something to be told."""
     alerts = []
     without = statistics.photos_without_album_key
     if without > MOST_WITHOUT_KEY:
         alerts.append(f"{without:,} photos in the mirror have no album_key, more than {MOST_WITHOUT_KEY}")
-    is_expected = last_change is not None and now - QUIET <= last_change <= now - LAG
+    is_expected = waits_since is not None and waits_since <= now - QUIET
     if is_expected and not statistics.recently_updated:
         alerts.append("nothing was updated in the mirror in 24 hours, though the library has changed")
     for key, there in sorted(mirror.items()):

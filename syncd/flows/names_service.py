@@ -135,6 +135,6 @@ class NamesService:
         if mirror is None:
             return []
         async with self._names.catalogue.reader() as db:
-            expected = await queries.last_expected(db)
-        last_change = datetime.fromisoformat(expected) if expected else None
-        return alerts_of(await mirror.statistics(), await mirror.names(), last_change, datetime.now(UTC))
+            since = await queries.mirror_waits_since(db)
+        waits_since = datetime.fromisoformat(since) if since else None
+        return alerts_of(await mirror.statistics(), await mirror.names(), waits_since, datetime.now(UTC))

@@ -177,22 +177,22 @@ async def test_the_service_finishes_what_was_begun(here: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("statistics", "last_change", "alerts"),
+    ("statistics", "waits_since", "alerts"),
     [
         (SOME, NOW, []),
         (SOME._replace(photos_without_album_key=100), None, []),
         (SOME._replace(photos_without_album_key=1234), None,
          ["1,234 photos in the mirror have no album_key, more than 100"]),
         (SOME._replace(recently_updated=0), None, []),
-        (SOME._replace(recently_updated=0), NOW - timedelta(days=3), []),
-        (SOME._replace(recently_updated=0), NOW - timedelta(minutes=1), []),
-        (SOME._replace(recently_updated=0), NOW - timedelta(hours=2),
+        (SOME._replace(recently_updated=0), NOW - timedelta(hours=23), []),
+        (SOME, NOW - timedelta(hours=25), []),
+        (SOME._replace(recently_updated=0), NOW - timedelta(hours=25),
          ["nothing was updated in the mirror in 24 hours, though the library has changed"]),
     ],
     ids=range(7),
 )  # fmt: skip
-def test_alerts(statistics: Statistics, last_change: datetime | None, alerts: list[str]) -> None:
-    assert alerts_of(statistics, {}, last_change, NOW) == alerts
+def test_alerts(statistics: Statistics, waits_since: datetime | None, alerts: list[str]) -> None:
+    assert alerts_of(statistics, {}, waits_since, NOW) == alerts
 
 
 def test_two_names_for_one_album() -> None:
