@@ -26,6 +26,7 @@ from syncd.flows.batches_service import BatchesService
 from syncd.flows.events_api import Events
 from syncd.flows.events_service import DriveService
 from syncd.flows.jobs import JobRunner
+from syncd.flows.mirror_service import MirrorService
 from syncd.flows.notices import Notices
 from syncd.flows.previews import Previews
 from syncd.flows.report import SyncOptions, SyncRun
@@ -60,6 +61,7 @@ class DaemonApi:
         metadata: MetadataAnswers,
         names: NamesAnswers,
         library: LibraryAnswers,
+        mirror: MirrorService,
         metrics: Metrics,
         reload: Callable[[], Awaitable[schema.ReloadReply]],
     ) -> None:
@@ -76,10 +78,11 @@ class DaemonApi:
         self.metadata = metadata
         self.names = names
         self.library = library
+        self._mirror = mirror
         self._metrics = metrics
         self._reload = reload
         self._catalogue = site.site.catalogue
-        self._status = StatusView(config, activity, site, batches, drive, metadata, library)
+        self._status = StatusView(config, activity, site, batches, drive, metadata, library, mirror)
 
     # --- state --------------------------------------------------------------------------------------
 
@@ -371,6 +374,8 @@ class DaemonApi:
         self.supervisor.resume(self._known(service))
         if service in (None, "drive"):
             self._drive.try_again()
+        if service in (None, "mirror"):
+            await self._mirror.wake(again=True)
         return self._services()
 
     def _known(self, service: str | None) -> str | None:

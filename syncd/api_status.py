@@ -11,6 +11,7 @@ from syncd.activity import Activity
 from syncd.api_events import EventsNow, events_now, photo_queue
 from syncd.api_library import LibraryAnswers, LibraryNow
 from syncd.api_metadata import MetadataAnswers
+from syncd.api_mirror import MirrorNow, mirror_now
 from syncd.catalogue import browse, guards
 from syncd.catalogue import jobs as job_queries
 from syncd.catalogue.event_photos import EVENT_PHOTO
@@ -20,6 +21,7 @@ from syncd.control import schema
 from syncd.flows.batches_service import BatchesService
 from syncd.flows.events_service import DriveService
 from syncd.flows.library_service import SMUGMUG
+from syncd.flows.mirror_service import MirrorService
 from syncd.flows.site_service import SiteService
 from syncd.supervisor import ServiceInfo
 from syncd.text import rfc3339
@@ -40,6 +42,7 @@ class _Counted(NamedTuple):
     describe: schema.QueueStatus
     is_described: bool
     library: LibraryNow
+    mirror: MirrorNow
 
 
 class StatusView:
@@ -54,6 +57,7 @@ class StatusView:
         drive: DriveService,
         metadata: MetadataAnswers,
         library: LibraryAnswers,
+        mirror: MirrorService,
     ) -> None:
         self._config = config
         self._activity = activity
@@ -62,6 +66,7 @@ class StatusView:
         self._drive = drive
         self._metadata = metadata
         self._library = library
+        self._mirror = mirror
         self._catalogue = site.site.catalogue
         self._started = time.monotonic()
         self._counted_at = (False, -1)
@@ -89,8 +94,15 @@ class StatusView:
             "drive": photo_queue(job_counts.get(EVENT_PHOTO, {})),
             "smugmug": found.library.queue,
             "describe": found.describe,
+            "mirror": found.mirror.queue,
         }
-        is_at_rest = self._service.is_idle and events.is_idle and found.is_described and found.library.is_idle
+        is_at_rest = (
+            self._service.is_idle
+            and events.is_idle
+            and found.is_described
+            and found.library.is_idle
+            and found.mirror.is_idle
+        )
         idle = is_at_rest and not any(
             queues[name].waiting or queues[name].running for name in ("photos", "jobs")
         )
@@ -111,7 +123,11 @@ class StatusView:
                 albums=found.library.albums,
                 library_photos=found.library.photos,
             ),
-            sources=[self._batches.source(), *events.sources, *filter(None, [found.library.source])],
+            sources=[
+                self._batches.source(),
+                *events.sources,
+                *filter(None, [found.library.source, found.mirror.source]),
+            ],
             blocked=_blocked(services),
             watcher=self._batches.watcher(),
             idle=idle,
@@ -145,6 +161,7 @@ class StatusView:
                     await self._metadata.queue(db),
                     await self._metadata.is_idle(db),
                     await self._library.now(db),
+                    await mirror_now(db, self._mirror),
                 )
         return self._counted
 

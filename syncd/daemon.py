@@ -38,7 +38,8 @@ from syncd.flows.exchange_service import ExchangeService
 from syncd.flows.jobs import JobRunner, Outcome, Progress
 from syncd.flows.library_pictures import LibraryPictures
 from syncd.flows.library_service import LibraryService
-from syncd.flows.names import MirrorNames, Names
+from syncd.flows.mirror_service import MirrorService
+from syncd.flows.names import Names
 from syncd.flows.names_service import NamesService
 from syncd.flows.notices import Notices
 from syncd.flows.previews import Previews
@@ -83,7 +84,6 @@ class Daemon:
         self.config = config
         self._config_path = config_path
         self._notifier = Notifier()
-        self._mirror: MirrorNames | None = None
 
     async def run(self) -> None:
         """Makes the parts, keeps them running, takes them down. Raises Fatal unwrapped."""
@@ -139,10 +139,14 @@ class Daemon:
             emit=activity.emit,
         )
         self._drive = drive
+        self._mirror = mirror = MirrorService(
+            catalogue=catalogue, config=lambda: self.config, emit=activity.emit
+        )
+        stack.push_async_callback(mirror.close)
         names = Names(
             catalogue=catalogue,
             smugmug=smugmug.client,
-            mirror=lambda: self._mirror,
+            mirror=lambda: mirror.sink,
             config=lambda: self.config,
             emit=activity.emit,
         )
@@ -203,6 +207,7 @@ class Daemon:
             accounts=accounts,
             metadata=MetadataAnswers(catalogue, describe, lambda: self.config, activity.emit),
             names=named,
+            mirror=mirror,
             library=LibraryAnswers(
                 catalogue=catalogue,
                 access=smugmug,
@@ -222,6 +227,7 @@ class Daemon:
             faces,
             library,
             describe,
+            mirror,
             renaming,
             exchange,
             control,
@@ -246,7 +252,7 @@ class Daemon:
             tasks.start_soon(self._notifier.watchdog)
             tasks.start_soon(self._announce, supervisor)
             # Apart from the services, of which it tells, and which people hold and release.
-            tasks.start_soon(Supervisor([self._notices]).run)
+            tasks.start_soon(Supervisor([self._notices], _log_trouble).run)
             activity.emit("daemon", "control", "syncd", f"syncd {__version__} started")
             await supervisor.run()
             activity.emit("daemon", "control", "syncd", "syncd is stopping")
@@ -305,6 +311,7 @@ class Daemon:
             self._service.hint(None)
             self._drive.look()
             self._describe.wake()
+            await self._mirror.wake(again=True)
             self._names.look()
             self._notices.wake()
         self._supervisor.retry()
@@ -400,6 +407,11 @@ def _handlers(service: SiteService, wake_drive: Callable[[], None]) -> dict[str,
         return Outcome("refused" if found.guard_id else "partial" if wrong else "done", shape)
 
     return {"sync": sync, "pull": pull_scenes, "verify": verify_storage}
+
+
+def _log_trouble(name: str, state: str, reason: str | None) -> None:
+    if reason:
+        _log.warning("service", service=name, state=state, reason=reason)
 
 
 def _give_up(names: object) -> None:

@@ -82,6 +82,11 @@ class MirrorService:
             await self._catalogue.write(queries.retry)
         self._poller.refresh(at_once=again)
 
+    @property
+    def running(self) -> int:
+        """Whether it is being told something now, as a number."""
+        return int(self._is_busy)
+
     async def queue(self, db: aiosqlite.Connection) -> QueueRow:
         """What the mirror still has to be told; nothing without a mirror."""
         return QueueRow(0, 0, None) if self.sink is None else await queries.queue(db)
@@ -139,10 +144,7 @@ class MirrorService:
         handle.set_state("needs_auth" if health.state == "needs_auth" else "backing_off", words)
 
     async def _changed(self, health: Health) -> None:
-        words = health.reason or "the mirror answers again"
-        if health.hint:
-            words += f" ({health.hint})"
-        self._emit(MIRROR, MIRROR, MIRROR, words, {"state": health.state})
+        """`_say` tells it: the supervisor has it logged and noted."""
 
     # --- one pass -----------------------------------------------------------------------------------
 
@@ -189,15 +191,14 @@ class MirrorService:
         return total
 
     def _tell(self, told: Told) -> None:
-        said = [
-            (told.written, "{} photos written"),
-            (told.removed, "{} removed"),
-            (told.filled, "{} rows of others given their album"),
-            (told.turned_down, "{} turned down by Postgres"),
-            (
-                told.left,
-                "{} rows of photos that the library does not have left alone: more than [guard] allows",
-            ),
+        """Says what was done, where anything was."""
+        parts = [
+            (told.written, "written"),
+            (told.removed, "removed"),
+            (told.filled, "of others given their album"),
+            (told.turned_down, "turned down by Postgres"),
+            (told.left, "of photos that the library does not have left alone: more than [guard] allows"),
         ]
-        if words := [text.format(human_count(count)) for count, text in said if count]:
-            self._emit(MIRROR, MIRROR, MIRROR, "; ".join(words), told._asdict())
+        said = [f"{human_count(count)} row{'s'[: count != 1]} {what}" for count, what in parts if count]
+        if said:
+            self._emit(MIRROR, MIRROR, MIRROR, "; ".join(said), told._asdict())
