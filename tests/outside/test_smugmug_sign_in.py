@@ -54,7 +54,9 @@ def account(daemon: Daemon) -> dict[str, object]:
     return dict(found)
 
 
-def test_a_code_a_browser_and_a_key_that_comes_later(place: Installation, smug: FakeSmugmug) -> None:
+def test_a_code_a_browser_a_revoked_sign_in_and_a_key_that_comes_later(
+    place: Installation, smug: FakeSmugmug
+) -> None:
     with place.daemon() as daemon:
         refused = place.ctl("auth", "smugmug", code=1)
         assert "no SmugMug API key" in refused.err and "api_key" in refused.err
@@ -73,6 +75,16 @@ def test_a_code_a_browser_and_a_key_that_comes_later(place: Installation, smug: 
         answer = {"flow_id": started["flow_id"], "code": "000000"}
         wrong = daemon.call("POST", "/api/auth/smugmug/finish", answer, status=409)
         assert "syncctl auth smugmug" in wrong["hint"]
+
+        wait_for(lambda: daemon.services()["smugmug"]["state"] == "running", what="the library is read")
+        smug.revoke(NICKNAME)
+        place.ctl("smugmug", "sync", code=1)
+        wait_for(lambda: daemon.services()["smugmug"]["state"] == "needs_auth", what="it asks for a sign-in")
+        assert account(daemon)["hint"] == "sign in again: syncctl auth smugmug"
+        sign_in(place)
+        wait_for(lambda: daemon.services()["smugmug"]["state"] == "running", what="it goes on by itself")
+        place.ctl("smugmug", "sync")
+        assert account(daemon)["state"] == "ready"
         said = json.dumps(daemon.get("/api/config")) + daemon.log
     kept = (place.state / "secrets.json").read_text()
     for token, found in smug.tokens.items():

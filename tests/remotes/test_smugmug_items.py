@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from syncd.errors import Transient
 from syncd.remotes.smugmug_items import (
@@ -186,6 +189,34 @@ def test_pages() -> None:
     ):
         with pytest.raises(Transient, match="circle"):
             next_path(circle, 1)
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12)
+    | st.sampled_from(["0", "k", "2026-06-14T11:28:12", "/api/v2/image/k-0!metadata", "/api/v2/x?start=5"]),
+    lambda inner: st.lists(inner, max_size=3)
+    | st.dictionaries(
+        st.sampled_from([*IMAGE, *ALBUM, "Pages", "NextPage", "Start", "Total", "AlbumImage", "Width", "Url"])
+        | st.text(max_size=5),
+        inner,
+        max_size=6,
+    ),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from([*IMAGE, *ALBUM]), ANY_JSON), ANY_JSON, ANY_JSON)
+def test_whatever_comes_is_read_or_refused(odd: dict[str, Any], response: Any, expansions: Any) -> None:
+    answer = {"Response": response, "Expansions": expansions}
+    with contextlib.suppress(Transient):
+        photo = image_of({**IMAGE, **odd}, None, expansions_of(answer, "ImageMetadata"))
+        assert photo.image_key and (photo.latitude is None or abs(photo.latitude) <= 90)
+        assert all(isinstance(word, str) for word in photo.keywords)
+    with contextlib.suppress(Transient):
+        assert album_of({**ALBUM, **odd}).image_count >= 0
+    with contextlib.suppress(Transient):
+        found = objects_of(answer, "AlbumImage")
+        assert page_of(answer, tuple(found), len(found)).total >= 0
 
 
 def test_numbers() -> None:
