@@ -408,6 +408,7 @@ async def on_terminal(
     def run() -> tuple[int, bytes]:
         pid, terminal = pty.fork()
         if pid == 0:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # ignored where the tests run in the background
             os.execve(sys.executable, command, {**ENVIRON, "TERM": "xterm", "COLUMNS": "80", **environ})
         shown, said = b"", False
         while True:
