@@ -130,7 +130,8 @@ class ThumbnailHashes:
 
     def _wait_s(self, error: SyncdError) -> float:
         self._failures += 1
-        wait_s = min(_LONGEST_WAIT_S, 10.0 * 2 ** (self._failures - 1))
+        wait_s = min(_LONGEST_WAIT_S, 10.0 * 2.0 ** (self._failures - 1))
         if self._failures == 1:
             _log.warning("thumbnails wait", reason=str(error))
-        return max(wait_s, getattr(error, "retry_after_s", None) or 0.0)
+        asked_s = error.retry_after_s if isinstance(error, Transient) else None
+        return max(wait_s, asked_s or 0.0)

@@ -66,6 +66,7 @@ class LibraryService:
             access.client, catalogue, pool, is_busy=lambda: self.current is not None
         )
         self._last_whole_s: float | None = None
+        self._look = anyio.Event()
         self._poller = self._new_poller()
 
     # --- what others ask ----------------------------------------------------------------------------
@@ -132,8 +133,10 @@ class LibraryService:
                 tasks.start_soon(self.hashes.run)
                 handle.ready()
                 while True:
+                    self._look = anyio.Event()
                     self._say(handle)
-                    await anyio.sleep(_LOOK_S)
+                    with anyio.move_on_after(_LOOK_S):
+                        await self._look.wait()
         finally:
             self.is_running = False
             self.current = None
@@ -172,6 +175,7 @@ class LibraryService:
             words += f" ({health.hint})"
         data = {"state": health.state, "resume_at": resume_at}
         self._emit("account", SMUGMUG, SMUGMUG, words, data)
+        self._look.set()
 
     # --- one sync -----------------------------------------------------------------------------------
 

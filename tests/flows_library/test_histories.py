@@ -4,6 +4,7 @@ the catalogue is equal to it."""
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import anyio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from syncd.config import GuardConfig
 from syncd.flows.library import Wanted
 from syncd.text import rfc3339
 from tests.fakes.smugmug_model import Model
@@ -67,6 +69,7 @@ def apply(model: Model, what: str, one: int, two: int) -> None:
 
 async def live(folder: Path, steps: list[Any], page_size: int) -> None:
     async with place(folder, page_size) as here:
+        here.config = replace(here.config, guard=GuardConfig(10_000, 5))
         for number in range(4):
             apply(here.model, "add_album", number, 0)
         for number in range(14):
@@ -120,7 +123,7 @@ async def converge(here: Place) -> None:
     assert between - before >= pages
 
 
-@settings(max_examples=45, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 @given(st.lists(STEPS, max_size=14), st.integers(1, 4))
 def test_the_catalogue_follows(steps: list[Any], page_size: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
