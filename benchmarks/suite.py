@@ -23,6 +23,7 @@ from benchmarks.measure import (
     percentile,
     rclone,
 )  # fmt: skip
+from benchmarks.names import names_plan
 from tests.flows.place import Daemon, Place, eventually
 from tests.pictures import make_jpeg
 from tests.servers import SeaweedServer, seaweed
@@ -203,5 +204,6 @@ BENCHMARKS = {
         event_calls,
         event_listing,
         face_search,
+        names_plan,
     )
 }
