@@ -157,7 +157,7 @@ class SmugmugSignIn:
         async with self._api(self._config.oauth_base_url, signer, explain_sign_in) as api:
 
             async def once() -> dict[str, str]:
-                async with api.once("GET", f"{_PATH}/{path}", what=what) as response:
+                async with api.once("POST", f"{_PATH}/{path}", what=what) as response:
                     body = await response.read(_ANSWER_LIMIT_BYTES)
                 return dict(parse_qsl(body.decode("utf-8", "replace").strip()))
 

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import pytest
 
-from syncd.api_accounts import AccountsAnswers, DriveAccess, SmugmugAccess
+from syncd.api_accounts import AccountsAnswers, DriveAccess, LargePictures, SmugmugAccess
 from syncd.config import Config, SmugmugConfig
 from syncd.control import schema
 from syncd.control.api import NotFound
@@ -235,6 +235,10 @@ async def test_a_sign_in_takes_effect_at_once_and_a_revoked_one_shows(
     assert client is await access.client() and await client.nickname() == NICKNAME
     album = smug.add_album("A")
     assert (await client.album(album)).name == "A"
+    image = smug.add_image(album, "a.jpg", width=900, height=600)
+    thumbnail = (await client.album_image(album, image)).thumbnail_url or ""
+    large = await (await LargePictures(access).client()).picture(thumbnail)
+    assert large == smug.images[image].original  # 900 pixels: no rendering is larger
 
     smug.revoke(NICKNAME)
     with pytest.raises(AuthRejected):
