@@ -15,15 +15,18 @@ from anyio import to_thread
 from syncd import __version__
 from syncd.config import NotifyConfig
 from syncd.errors import AuthRejected, Refused, SyncdError, Transient
+from syncd.log import get_logger
 from syncd.mail_settings import read_smtp_url
 from syncd.remotes.http import said
 from syncd.text import printable
 
 TIMEOUT_S = 30.0
 
+_log = get_logger("mail")
+
 
 async def send_mail(settings: NotifyConfig, subject: str, body: str) -> None:
-    """Returns once the server has taken the mail for all of `to`. Raises Transient (try again later),
+    """Returns once the server has taken the mail, for one of `to` at least. Raises Transient (try again),
     AuthRejected (user or password) and Refused (the server will not take it as it is)."""
     server = read_smtp_url(settings.smtp_url)
     name, context = await to_thread.run_sync(_prepare)
@@ -45,8 +48,8 @@ async def send_mail(settings: NotifyConfig, subject: str, body: str) -> None:
         )
     except (aiosmtplib.SMTPException, OSError, ValueError) as error:
         raise _decision(error, where) from None  # its cause may hold the password
-    for address, answer in refused.items():
-        raise _answered(answer.code, f"{where} refuses {printable(address)}", answer.message)
+    for address, answer in refused.items():  # sent again, the others would have it twice
+        _log.warning("refused", to=address, code=answer.code, reason=said(answer.message))
 
 
 def _prepare() -> tuple[str, ssl.SSLContext]:
