@@ -26,6 +26,8 @@ from syncd.remotes import http
 
 _HINT = "`syncctl smugmug albums` shows them"
 _SIGN_IN = "syncctl auth smugmug"
+_PARKED_S = 90.0
+"""Who has to wait longer than a back-off takes is at rest."""
 
 
 class LibraryNow(NamedTuple):
@@ -214,7 +216,9 @@ class LibraryAnswers:
         is_idle = True
         if service.is_running and service.is_set_up:
             hashing = bool(await library_browse.unhashed(db, 1)) and not service.hashes.waits
-            is_idle = sync is None and not (health.state == "running" and (service.is_due or hashing))
+            may_ask = health.state != "needs_auth" and (health.resume_in_s or 0.0) <= _PARKED_S
+            retries = health.resume_in_s is not None
+            is_idle = sync is None and not (may_ask and (retries or service.is_due or hashing))
         queue = schema.QueueStatus(waiting=waiting, running=running, failed=failed)
         return LibraryNow(albums, photos, queue, source, is_idle)
 

@@ -138,6 +138,14 @@ def scene(one: schema.Scene, look: Look) -> list[str]:
             ("  synced", human_age(version.synced_at) if version.synced_at else ""),
             ("  failed", version.failure or ""),
         ])  # fmt: skip
+    if one.albums:
+        lines += ["", look.paint("in the SmugMug library", "bold")]
+        lines += [
+            printable(
+                f"  {album.title} ({album.album_key}): photo {album.image_key}, {album.distance} bits off"
+            )
+            for album in one.albums
+        ]
     return lines
 
 

@@ -6,7 +6,9 @@ from typing import Literal
 
 from syncd.control.schema_base import Reply, Request
 
-LibrarySyncState = Literal["queued", "running", "waiting", "done", "partial", "failed", "cancelled"]
+LibrarySyncState = Literal[
+    "queued", "running", "waiting", "done", "partial", "failed", "refused", "cancelled"
+]
 
 
 class LibrarySyncRequest(Request, frozen=True, kw_only=True):

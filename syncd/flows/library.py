@@ -35,7 +35,7 @@ from syncd.remotes.http import NotFound
 from syncd.remotes.pacer import RateLimited
 from syncd.remotes.smugmug_items import AlbumInfo, ImageInfo, Page
 from syncd.supervisor import find
-from syncd.text import rfc3339
+from syncd.text import now_text, rfc3339
 
 Emit = Callable[[str, str, str, dict[str, Any]], None]
 """Tells people: kind, subject, message, data."""
@@ -85,6 +85,7 @@ class LibrarySync:
     ) -> None:
         self.wanted = wanted
         self.began_s = time.monotonic()
+        self.began_at = now_text()
         self.reading: dict[str, str] = {}
         """Titles of the albums that are being read, by key."""
         self.failed: dict[str, str] = {}
@@ -299,9 +300,10 @@ class LibrarySync:
 
     async def _settle(self, gone: set[str]) -> None:
         """Takes out what is not there any more, after it was asked for by name; many wait for a person."""
-        if await self._judge(gone, carry_out=False):
-            return
-        for key in sorted(gone - self._missing):
+        unsure = sorted(gone - self._missing)
+        if unsure and await self._judge(gone, carry_out=False):
+            return  # so many that nobody is asked about each
+        for key in unsure:
             try:
                 album = await self._client.album(key)
             except NotFound:
@@ -333,7 +335,8 @@ class LibrarySync:
                 return leaving, titles, plan.reason, plan.reason not in before
             if carry_out:
                 await guards.gone(db, kind=GUARD)
-                await library.take_out(db, titles)
+                if leaving or titles:
+                    await library.take_out(db, titles)
             return leaving, titles, None, False
 
         leaving, titles, self.held, is_news = await self._catalogue.write(write)

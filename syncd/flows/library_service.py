@@ -94,13 +94,15 @@ class LibraryService:
         return wait_s is not None and wait_s < _LOOK_S
 
     async def submit(self, subject: str, payload: dict[str, Any]) -> JobRow:
-        """A job, on disk when this returns. One that asks for the same and has not begun is that job."""
+        """A job, on disk when this returns. One that asks for the same and has not begun is that job. What a
+        sync that is under way has read needs no second reading."""
+        since = self.current.began_at if self.current is not None and self.current.wanted.whole else None
 
         async def write(db: Any) -> JobRow:
             for job in await job_queries.open_of(db, SMUGMUG):
-                if job.payload == payload and job.state != "running":
+                if job.state != "running" and payload.items() <= job.payload.items():
                     return job
-            return await job_queries.create(db, SMUGMUG, subject, payload)
+            return await job_queries.create(db, SMUGMUG, subject, {**payload, "since": since})
 
         job = await self._catalogue.write(write)
         self._poller.refresh()
@@ -221,14 +223,14 @@ class LibraryService:
         # A poll comes a little sooner than the interval; only those after it are for the jobs alone.
         is_due = last_s is None or anyio.current_time() - last_s >= interval_s * 0.85
         keys = [str(job.payload["album_key"]) for job in jobs if job.payload.get("album_key")]
-        full = [job.created_at for job in jobs if job.payload.get("full")]
-        asked = [job.created_at for job in jobs if job.payload.get("full") or job.payload.get("album_key")]
+        full = [str(job.payload.get("since") or job.created_at) for job in jobs if job.payload.get("full")]
+        asked = [job.created_at for job in jobs if job.payload.get("album_key")]
         return Wanted(
             whole=is_due or len(keys) < len(jobs),
             full_since=max(full, default=None),
-            sweep=is_due and not jobs,
+            sweep=is_due,
             album_keys=tuple(dict.fromkeys(keys)),
-            asked_at=max(asked, default=None),
+            asked_at=max([*full, *asked], default=None),
             job_ids=tuple(job.id for job in jobs),
             due=is_due,
         )
