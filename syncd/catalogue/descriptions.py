@@ -142,9 +142,7 @@ async def fail(db: aiosqlite.Connection, work: Work, error: str, next_attempt_at
     await _job(db, work, state, error, next_attempt_at)
 
 
-async def put_back(
-    db: aiosqlite.Connection, work: Work, day: str, next_attempt_at: str | None = None
-) -> None:
+async def put_back(db: aiosqlite.Connection, work: Work, day: str) -> None:
     """Nothing was wrong with the photo: neither the attempt nor the budget counts."""
     if not await _is_ours(db, work):
         return
@@ -157,7 +155,7 @@ async def put_back(
         "UPDATE jobs SET attempts = max(0, attempts - 1) WHERE kind = ? AND item = ?",
         (DESCRIBE, str(work.id)),
     )
-    await _job(db, work, "queued" if next_attempt_at is None else "waiting", None, next_attempt_at)
+    await _job(db, work, "queued", None, None)
     await _spend(db, day, -1)
 
 

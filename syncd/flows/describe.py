@@ -75,10 +75,9 @@ class Describer:
             found = await vision.describe(jpeg, known(work))
         except (AuthRejected, Transient) as error:
             if not self._is_to_blame(work, error):
-                # Later: if it is this photo that brings the server down, others go first.
-                await self._put_back(work, day, isinstance(error, Transient))
+                await self._put_back(work, day)
                 return Trouble("model", error)
-            await self._fail(work, f"{error} ({MOST_TROUBLES} times, and not with other photos)")
+            await self._fail(work, f"{error} ({MOST_TROUBLES} times, and not with other photos)", last=True)
             return None
         except Refused as error:
             await self._fail(work, str(error))
@@ -108,14 +107,18 @@ class Describer:
         self._troubles[work.id] = (times + 1, done)
         return times + 1 >= MOST_TROUBLES and self.done > done
 
-    async def _put_back(self, work: Work, day: str, later: bool = False) -> None:
-        at = self._in(2.0) if later else None
-        await self._catalogue.write(lambda db: queries.put_back(db, work, day, at))
+    @property
+    def suspects(self) -> frozenset[int]:
+        """Photos with which the model failed: others go first, in case that it is the photo's doing."""
+        return frozenset(self._troubles)
 
-    async def _fail(self, work: Work, reason: str) -> None:
+    async def _put_back(self, work: Work, day: str) -> None:
+        await self._catalogue.write(lambda db: queries.put_back(db, work, day))
+
+    async def _fail(self, work: Work, reason: str, *, last: bool = False) -> None:
         self._troubles.pop(work.id, None)
-        last = work.attempts >= MAX_ATTEMPTS
-        at = None if last else self._in(_FIRST_WAIT_S * 4.0 ** (work.attempts - 1))
+        is_over = last or work.attempts >= MAX_ATTEMPTS
+        at = None if is_over else self._in(_FIRST_WAIT_S * 4.0 ** (work.attempts - 1))
         await self._catalogue.write(lambda db: queries.fail(db, work, reason, at))
 
     def _in(self, wait_s: float) -> str:

@@ -202,10 +202,16 @@ class DescribeService:
         async with self._catalogue.reader() as db:  # a look costs the writer nothing
             if await queries.next_due_in_s(db) != 0:
                 return []
-        busy = set(self._busy)
-        return await self._catalogue.write(
-            lambda db: queries.claim(db, limit=room, busy=busy, day=day, daily_limit=daily_limit)
-        )
+        busy, suspects = set(self._busy), self._describer.suspects
+
+        async def claim(db: aiosqlite.Connection) -> list[Work]:
+            for left_out in (busy | suspects, busy):
+                found = await queries.claim(db, limit=room, busy=left_out, day=day, daily_limit=daily_limit)
+                if found or not suspects:
+                    break
+            return found
+
+        return await self._catalogue.write(claim)
 
     async def _one(self, work: Work, day: str) -> None:
         try:
