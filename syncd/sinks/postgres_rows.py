@@ -126,8 +126,9 @@ def upsert(table: Table) -> str:
     data = [name for name in names if name not in ("album_key", "image_key")]
     news = {name: _new(table, name) for name in data}
     differs = " OR ".join(
-        f"{_comparable(table, name, f't.{table[name]}')} IS DISTINCT FROM {_comparable(table, name, new)}"
-        for name, new in news.items()
+        f"{_comparable(column, f't.{column.sql}')} IS DISTINCT FROM {_comparable(column, news[name])}"
+        for name, column in table.columns.items()
+        if name in news
     )
     sets = [f"{table[name]} = {new}" for name, new in news.items()] + _touched(table)
     columns = [table[name] for name in names]
@@ -243,14 +244,19 @@ def _batch(table: Table) -> str:
 
 def _new(table: Table, name: str) -> str:
     """The value that a row gets: others' values are not wiped out for want of one."""
-    ours, theirs = f"b.{table[name]}", f"t.{table[name]}"
-    if table.columns[name].not_null:
-        return ours
-    return f"CASE WHEN t.{table['synced_by']} = '{WRITER}' THEN {ours} ELSE coalesce({ours}, {theirs}) END"
+    column = table.columns[name]
+    ours, theirs = f"b.{column.sql}", f"t.{column.sql}"
+    said = f"nullif({ours}, '')" if column.not_null and column.form == "S" else ours
+    return f"CASE WHEN t.{table['synced_by']} = '{WRITER}' THEN {ours} ELSE coalesce({said}, {theirs}) END"
 
 
-def _comparable(table: Table, name: str, value: str) -> str:
-    return f"({value})::text" if table.columns[name].form == "json" else f"({value})"
+def _comparable(column: Column, value: str) -> str:
+    """The value in a form that can be compared whatever the search path, and fast."""
+    if column.form == "json":
+        return f"({value})::text"
+    if column.form in ("vector", "halfvec"):
+        return f"{column.type_sql}_send({value})"
+    return f"({value})"
 
 
 def _touched(table: Table) -> list[str]:
@@ -264,14 +270,6 @@ def _same_keys(table: Table, left: str, right: str) -> str:
 
 def _digest(table: Table) -> str:
     """A number that is another one once somebody has changed what syncd writes, whatever the types."""
-    parts = []
-    for name in table.written:
-        if name in _DIGEST_APART:
-            continue
-        column = f"t.{table[name]}"
-        if name == EMBEDDING and table.columns[name].form == "vector":
-            send = table.columns[name].type_sql.removesuffix("vector") + "vector_send"
-            parts.append(f"md5({send}({column}))")  # as text it would take many times as long
-        else:
-            parts.append(column)
-    return f"hashtextextended(ROW({', '.join(parts)})::text, 0)"
+    columns = [table.columns[name] for name in table.written if name not in _DIGEST_APART]
+    values = ", ".join(_comparable(column, f"t.{column.sql}") for column in columns)
+    return f"hashtextextended(ROW({values})::text, 0)"
