@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.events import event_calls, event_listing, face_search
 from benchmarks.faces import faces
+from benchmarks.library import library_sync
 from benchmarks.measure import (
     Result,
     alternate,
@@ -204,6 +205,7 @@ BENCHMARKS = {
         event_calls,
         event_listing,
         face_search,
+        library_sync,
         names_plan,
     )
 }
