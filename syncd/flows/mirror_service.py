@@ -46,7 +46,7 @@ class MirrorService:
         self._left_behind: list[PostgresMirror] = []
         self._last_success_at: str | None = None
         self.is_running = False
-        self._is_busy = False
+        self._is_busy = self._is_asked = False
         self._begin_anew()
         self._poller = Poller(MIRROR, self._pass, self._interval_s, on_change=self._changed)
 
@@ -79,6 +79,7 @@ class MirrorService:
             if self.sink is not None:
                 self.sink.try_again()
             self._visit_at_s = 0.0
+            self._is_asked = True
             await self._catalogue.write(queries.retry)
         self._poller.refresh(at_once=again)
 
@@ -97,9 +98,11 @@ class MirrorService:
 
     async def is_idle(self, db: aiosqlite.Connection) -> bool:
         """There is nothing to do now; what waits for Postgres does not count."""
-        if self._is_busy:
+        if not self.is_running or self.sink is None:
+            return True
+        if self._is_busy or self._is_asked:
             return False
-        if not self.is_running or self.sink is None or self._poller.health.state != "running":
+        if self._poller.health.state != "running":
             return True
         return not (self._must_compare or await queries.is_due(db))
 
@@ -118,7 +121,7 @@ class MirrorService:
                     self._say(handle)
                     await anyio.sleep(_LOOK_S / 4)
         finally:
-            self.is_running = self._is_busy = False
+            self.is_running = self._is_busy = self._is_asked = False
             await self.close()
 
     async def close(self) -> None:
@@ -163,7 +166,8 @@ class MirrorService:
         must_compare = self._must_compare or state.last_sync != state.compared_sync
         if not (is_due or is_visit or must_compare):
             return
-        self._is_busy = True
+        self._is_busy, self._is_asked = True, False
+        self._visit_at_s = now_s + _VISIT_S
         try:
             total = await self._work(sink, is_visit, must_compare)
         except SyncdError:
@@ -171,7 +175,6 @@ class MirrorService:
             raise
         finally:
             self._is_busy = False
-        self._visit_at_s = now_s + _VISIT_S
         self._last_success_at = at = rfc3339(datetime.now(UTC))
         if any(total) or must_compare:
             await self._catalogue.write(lambda db: queries.succeeded(db, at))
