@@ -376,6 +376,8 @@ class DaemonApi:
             self._drive.try_again()
         if service in (None, "mirror"):
             await self._mirror.wake(again=True)
+        if service in (None, "names"):
+            self.names.try_again()
         return self._services()
 
     def _known(self, service: str | None) -> str | None:

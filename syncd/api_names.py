@@ -48,6 +48,10 @@ class NamesAnswers:
         """For the runner of jobs."""
         return {JOB_APPLY: self._do_apply, JOB_ROLLBACK: self._do_rollback}
 
+    def try_again(self) -> None:
+        """A person wants what is left to be tried now."""
+        self._service.look()
+
     def blocked(self) -> list[schema.Blocked]:
         """Alerts, for the status."""
         since = self._service.alerts_since

@@ -19,8 +19,8 @@ from syncd.log import get_logger
 from syncd.supervisor import ServiceHandle
 from syncd.text import now_text
 
-_LOOK_S = 5.0
-_LONGEST_S = 300.0
+_LOOK_S = 2.0
+_LONGEST_S = 60.0
 _ALERTS_S = 300.0
 _BUDGET_S = 60.0
 """How often it is looked whether the hour has room for more names."""

@@ -44,12 +44,9 @@ def begin(place: Installation, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([BIN / "syncctl", *arguments, "--socket", place.socket], **quiet)
 
 
-def in_step(place: Installation, count: int) -> None:
-    def verified() -> bool:
-        ran = place.ctl("names", "verify", code=None)
-        return ran.code == 0 and ran.out.splitlines()[-1] == f"Synced: {count}/{count}"
-
-    wait_for(verified, 10, "names are in step")
+def in_step(daemon: Daemon, count: int) -> None:
+    wait_for(lambda: daemon.get("/api/names/verify")["synced"] == count, what="names are in step")
+    assert daemon.get("/api/names/verify")["out_of_sync"] == 0
 
 
 def test_names_in_step(place: Installation, smug: FakeSmugmug, database: Database) -> None:
@@ -68,14 +65,14 @@ def test_names_in_step(place: Installation, smug: FakeSmugmug, database: Databas
         sign_in(place)
         place.ctl("smugmug", "sync")
         place.ctl("names", "hint", cup, "--teams", "Tigers,Lions", "--sport", "soccer")
-        place.ctl("names", "hint", gala, "--event", "Spring Gala")
+        daemon.call("PUT", f"/api/names/hints/{gala}", {"event": "Spring Gala"})
 
-        plan = {item["album_key"]: item for item in place.ctl("names", "plan", "--json").json["items"]}
+        plan = {item["album_key"]: item for item in daemon.get("/api/names/plan")["items"]}
         assert {key: (item["action"], item["new_name"]) for key, item in plan.items()} == {
             cup: ("rename", new[cup]), gala: ("rename", new[gala]), only_a_date: ("keep", "2024"),
             empty: ("skip", "Empty"),
         }  # fmt: skip
-        dry = place.ctl("names", "apply", "--dry-run", "--json").json
+        dry = daemon.call("POST", "/api/names/apply", {"dry_run": True})
         assert (dry["dry_run"], dry["renamed"], dry["kept"]) == (True, 2, 2)
         assert dry["items"] == list(plan.values())
         assert place.rows("SELECT * FROM album_name_changes") == []
@@ -84,9 +81,10 @@ def test_names_in_step(place: Installation, smug: FakeSmugmug, database: Databas
         assert (report["renamed"], report["kept"], report["failed"]) == (2, 2, [])
         assert {key: smug.albums[key].name for key in new} == new
         wait_for(lambda: mirrored(database) == {**{k: [n] for k, n in new.items()}, only_a_date: ["2024"]})
-        in_step(place, 4)
+        in_step(daemon, 4)
         assert database.run("SELECT count(*) FROM album_name_changes") == [(2,)]
-        stats = place.ctl("names", "stats", "--json").json
+        assert place.ctl("names", "verify").out.splitlines()[-1] == "Synced: 4/4"
+        stats = daemon.get("/api/names/stats")
         assert (stats["total_albums"], stats["total_photos"], stats["photos_without_album_key"]) == (3, 6, 0)
         assert (stats["recently_updated"], stats["alerts"]) == (6, [])
 
@@ -98,7 +96,7 @@ def test_names_in_step(place: Installation, smug: FakeSmugmug, database: Databas
             daemon.kill()
         assert place.value("SELECT state FROM album_name_changes ORDER BY id DESC LIMIT 1") == "begun"
     with place.daemon() as daemon:
-        in_step(place, 4)
+        in_step(daemon, 4)
         assert mirrored(database)[gala] == [new[gala]]
         assert place.value("SELECT state FROM album_name_changes ORDER BY id DESC LIMIT 1") == "confirmed"
         smug.grant(NICKNAME, "Full", "Read")
@@ -120,7 +118,7 @@ def undo_and_more(
     assert smug.albums[gala].name == old[gala]
     wait_for(lambda: mirrored(database)[gala] == [old[gala]])
     wait_for(lambda: mirrored(database)[cup] == ["Eva's own"])
-    in_step(place, 4)
+    in_step(daemon, 4)
 
     database.run(
         "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS"
@@ -134,15 +132,15 @@ def undo_and_more(
     assert mirrored(database)[cup] == ["Eva's own"]
     assert place.ctl("names", "verify", code=4).out.splitlines()[-1] == "Synced: 3/4"
     database.run("DROP TRIGGER no ON photo_metadata")
-    daemon.call("POST", "/api/config/reload")
-    in_step(place, 4)
-    log = wait_for(lambda: told(place), what="the mirror has every change")
+    daemon.call("POST", "/api/resume", {"service": "names"})
+    in_step(daemon, 4)
+    log = wait_for(lambda: told(daemon), what="the mirror has every change")
     assert [item["source"] for item in log] == ["apply", "rollback", "apply", "apply"]
     assert database.run("SELECT count(*) FROM album_name_changes") == [(4,)]
 
 
-def told(place: Installation) -> Any:
+def told(daemon: Daemon) -> Any:
     """The log, once the mirror has all of it."""
-    log = place.ctl("names", "log", "--json").json["items"]
+    log = daemon.get("/api/names/log")["items"]
     assert {item["state"] for item in log} == {"confirmed"}
     return log if all(item["mirrored"] for item in log) else None
