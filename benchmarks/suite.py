@@ -24,6 +24,8 @@ from benchmarks.measure import (
     percentile,
     rclone,
 )  # fmt: skip
+from benchmarks.mirror import mirror
+from benchmarks.metadata import metadata_search
 from benchmarks.names import names_plan
 from tests.flows.place import Daemon, Place, eventually
 from tests.pictures import make_jpeg
@@ -206,6 +208,8 @@ BENCHMARKS = {
         event_listing,
         face_search,
         library_sync,
+        mirror,
+        metadata_search,
         names_plan,
     )
 }

@@ -1,7 +1,7 @@
 """Descriptions by meaning: every vector in memory, and exact cosine distances to all of them.
 
 One float32 matrix; a search is one product of a matrix and a vector, which is limited by the memory that it
-reads (4 bytes a dimension and photo). What changed in the catalogue is read again before each search, and
+reads: 4 bytes a dimension and photo, some 10 ms for 50,000 photos with 768 numbers each. What changed in the catalogue is read again before each search, and
 only that. numpy is loaded on first use, in a thread.
 """
 
@@ -55,7 +55,8 @@ class Vectors:
 
         if self._matrix is None or len(vector) != self._matrix.shape[1] * _FLOAT_BYTES or not self._ids:
             return []
-        closeness = self._matrix[: len(self)] @ np.frombuffer(vector, "<f4")
+        # Not `@`: that is BLAS, whose threads wait for each other where the machine has other work.
+        closeness = np.einsum("ij,j->i", self._matrix[: len(self)], np.frombuffer(vector, "<f4"))
         count = min(limit, len(self))
         best = np.argpartition(-closeness, count - 1)[:count]
         found = [
