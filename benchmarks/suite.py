@@ -24,8 +24,8 @@ from benchmarks.measure import (
     percentile,
     rclone,
 )  # fmt: skip
-from benchmarks.mirror import mirror
 from benchmarks.metadata import metadata_search
+from benchmarks.mirror import mirror
 from benchmarks.names import names_plan
 from tests.flows.place import Daemon, Place, eventually
 from tests.pictures import make_jpeg
