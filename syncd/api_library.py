@@ -201,13 +201,11 @@ class LibraryAnswers:
     async def now(self, db: aiosqlite.Connection) -> LibraryNow:
         """How the library is, as the catalogue and the service `smugmug` know it."""
         service = self._service
-        albums, photos = await library_browse.counts(db)
+        counts = await library_browse.counts(db)
         account = await library.account(db)
-        failed = len(await library_browse.errors(db))
-        left = await library_browse.totals(db, self._config().smugmug.page_size, None)
         sync = service.current
         running = len(sync.reading) if sync is not None else 0
-        waiting = max(0, left.albums - left.albums_synced - running - failed)
+        waiting = max(0, counts.albums - counts.current - running - counts.failed)
         health = service.health
         source = None
         if service.is_set_up or account.last_sync is not None:
@@ -219,8 +217,8 @@ class LibraryAnswers:
             may_ask = health.state != "needs_auth" and (health.resume_in_s or 0.0) <= _PARKED_S
             retries = health.resume_in_s is not None
             is_idle = sync is None and not (may_ask and (retries or service.is_due or hashing))
-        queue = schema.QueueStatus(waiting=waiting, running=running, failed=failed)
-        return LibraryNow(albums, photos, queue, source, is_idle)
+        queue = schema.QueueStatus(waiting=waiting, running=running, failed=counts.failed)
+        return LibraryNow(counts.albums, counts.photos, queue, source, is_idle)
 
 
 def _state(runs: bool, waits: bool, job: JobRow | None, errors: list[str]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import aiosqlite
 
@@ -172,15 +172,24 @@ async def photos(
     return found[:limit], str(found[limit - 1].id) if len(found) > limit else None
 
 
-async def counts(db: aiosqlite.Connection) -> tuple[int, int]:
-    """How many albums there are, and different photos in them."""
+class Counts(NamedTuple):
+    """Albums, those of them that are current, those that cannot be read, and different photos."""
+
+    albums: int
+    current: int
+    failed: int
+    photos: int
+
+
+async def counts(db: aiosqlite.Connection) -> Counts:
     rows = list(
         await db.execute_fetchall(
-            "SELECT (SELECT count(*) FROM smugmug_albums WHERE removed_at IS NULL),"
-            " (SELECT count(*) FROM smugmug_photos WHERE removed_at IS NULL)"
+            f"SELECT count(*), coalesce(sum({_IS_CURRENT}), 0), count(a.last_error), (SELECT count(*)"
+            " FROM smugmug_photos INDEXED BY smugmug_photos_present WHERE removed_at IS NULL)"
+            " FROM smugmug_albums a WHERE a.removed_at IS NULL"
         )
     )
-    return rows[0][0], rows[0][1]
+    return Counts(*rows[0])
 
 
 async def totals(
@@ -273,7 +282,7 @@ async def scene_hashes(db: aiosqlite.Connection) -> list[tuple[str, str]]:
         "SELECT scene_id, perceptual_hash FROM image_versions WHERE perceptual_hash IS NOT NULL"
         " AND (is_current = 1 OR r2_key IS NOT NULL) ORDER BY scene_id"
     )
-    return [(row[0], row[1]) for row in rows]
+    return cast("list[tuple[str, str]]", rows)
 
 
 async def albums_of_scene(db: aiosqlite.Connection, scene_id: str, max_distance: int) -> list[SceneAlbumRow]:

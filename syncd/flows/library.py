@@ -320,7 +320,7 @@ class LibrarySync:
             leaving = await library.departures(db, gone)
             known = await library.known_albums(db)
             titles = {key: known[key].title for key in gone if key in known}
-            _, photos = await library_browse.counts(db)
+            photos = (await library_browse.counts(db)).photos
             plan = plan_removals(
                 leaving,
                 titles,

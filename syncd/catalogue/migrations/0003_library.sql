@@ -62,8 +62,10 @@ CREATE TABLE smugmug_photos (
     synced_at TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now')),
     removed_at TEXT                     -- in no album any more
 ) STRICT;
+CREATE INDEX smugmug_photos_present ON smugmug_photos (id) WHERE removed_at IS NULL;
 CREATE INDEX smugmug_photos_unhashed ON smugmug_photos (id)
-    WHERE perceptual_hash IS NULL AND hash_error IS NULL AND removed_at IS NULL;
+    WHERE perceptual_hash IS NULL AND hash_error IS NULL AND removed_at IS NULL AND is_video = 0
+    AND is_processing = 0 AND thumbnail_url IS NOT NULL;
 
 -- A photo may be in several albums.
 CREATE TABLE smugmug_album_photos (
