@@ -49,7 +49,11 @@ class Tree:
         """Events in whose tree the folder is."""
         path: list[str] = []
         found = NOBODY
-        while folder_id is not None and folder_id not in path:  # a tree half seen may have a loop
+        while folder_id is not None:
+            if folder_id in path:  # a tree half seen may have a loop: then each is in every other
+                loop = path[path.index(folder_id) :]
+                found = NOBODY.union(*(self._roots.get(step, NOBODY) for step in loop))
+                break
             if folder_id in self._inside:
                 found = self._inside[folder_id]
                 break
@@ -109,15 +113,65 @@ def plan_tree(
 ) -> TreePlan:
     """Lays what was seen over what is known: all folders, shortcuts and unknown items, and those images
     that `seen` names. `asked` is the item that was listed or asked for, None for a page of changes."""
-    before_roots = list(roots)
-    before = Tree(known, before_roots)
-    items = dict(known)
     touched = {one.item_id: one.item for one in seen}
+    before_roots = list(roots)
+    if asked in {root.folder_id for root in before_roots} or _is_moved(known, before_roots, touched):
+        return plan_whole(known, before_roots, touched, asked)
+    return plan_in_place(known, before_roots, touched, asked)
+
+
+def _is_moved(
+    known: Mapping[str, TreeItem], roots: Iterable[Root], touched: Mapping[str, TreeItem | None]
+) -> bool:
+    """Whether anything but images comes, goes, moves, or is another thing now, or a shortcut names it."""
+    if any(_place(known.get(item_id)) != _place(item) for item_id, item in touched.items()):
+        return True
+    if any(
+        root.folder_id in touched and root.lost != (_place(touched[root.folder_id]) is None) for root in roots
+    ):
+        return True
+    return any(item.target_id in touched for item in known.values() if item.target_id)
+
+
+def _place(item: TreeItem | None) -> tuple[str, str | None, str | None] | None:
+    return None if item is None or item.kind == "image" else (item.kind, item.parent_id, item.target_id)
+
+
+def plan_in_place(
+    known: Mapping[str, TreeItem],
+    roots: list[Root],
+    touched: Mapping[str, TreeItem | None],
+    asked: str | None,
+) -> TreePlan:
+    """The same where folders and shortcuts are as they were: most of a long listing, and most changes. Then
+    nothing needs a look but what was seen, however many folders there are."""
+    items = _laid_over(known, touched)
+    before, after = Tree(known, roots), Tree(items, roots)
+    plan = TreePlan(after, gone={item_id for item_id, item in touched.items() if item is None})
+    changed = [*touched, asked] if asked is not None and asked not in touched else [*touched]
+    _note_items(plan, before, asked, changed)
+    plan.forget.update(item_id for item_id in plan.gone if item_id in known)
+    _note_seen(plan, before, touched, asked)
+    return plan
+
+
+def _laid_over(known: Mapping[str, TreeItem], touched: Mapping[str, TreeItem | None]) -> dict[str, TreeItem]:
+    items = dict(known)
     for item_id, item in touched.items():
         if item is None:
             items.pop(item_id, None)
         else:
             items[item_id] = item
+    return items
+
+
+def plan_whole(
+    known: Mapping[str, TreeItem], before_roots: list[Root], touched: Mapping[str, TreeItem | None],
+    asked: str | None,
+) -> TreePlan:  # fmt: skip
+    """The plan by comparing every folder before and after."""
+    before = Tree(known, before_roots)
+    items = _laid_over(known, touched)
     after_roots, lost, found = _roots_after(before_roots, touched)
     _add_targets(items, Tree(items, after_roots))
     after = Tree(items, after_roots)
@@ -128,8 +182,10 @@ def plan_tree(
     for folder_id in folders:
         if before.events_of_folder(folder_id) != after.events_of_folder(folder_id):
             plan.folders.add(folder_id)
-    _note_items(plan, before, asked)
-    _note_photos(plan, before, touched, asked)
+    _note_items(plan, before, asked, list(after.items))
+    plan.forget.update(before.items.keys() - after.items.keys())
+    _note_seen(plan, before, touched, asked)
+    _note_named(plan, before)
     return plan
 
 
@@ -158,10 +214,12 @@ def _add_targets(items: dict[str, TreeItem], tree: Tree) -> None:
             items[item.target_id or ""] = TreeItem(item.target_id or "", "unknown", pending="look")
 
 
-def _note_items(plan: TreePlan, before: Tree, asked: str | None) -> None:
+def _note_items(plan: TreePlan, before: Tree, asked: str | None, item_ids: Iterable[str]) -> None:
     after = plan.after
-    for item_id, item in after.items.items():
-        old = before.items.get(item_id)
+    for item_id in item_ids:
+        item, old = after.items.get(item_id), before.items.get(item_id)
+        if item is None:
+            continue
         if not after.is_tracked(item):
             if old is not None:
                 plan.forget.add(item_id)
@@ -170,7 +228,6 @@ def _note_items(plan: TreePlan, before: Tree, asked: str | None) -> None:
             item = item._replace(pending=_listing_due(item_id, old, before, after, asked))
         if item != old:
             plan.keep.append(item)
-    plan.forget.update(before.items.keys() - after.items.keys())
 
 
 def _listing_due(
@@ -187,7 +244,7 @@ def _listing_due(
     return "list" if came_in or not before.events_of_folder(folder_id) else None
 
 
-def _note_photos(
+def _note_seen(
     plan: TreePlan, before: Tree, touched: Mapping[str, TreeItem | None], asked: str | None
 ) -> None:
     for item_id, item in touched.items():
@@ -197,6 +254,9 @@ def _note_photos(
         elif item == old and asked is None:
             continue  # only viewed, or commented on
         plan.photos.update(_photos_behind(item_id, item), _photos_behind(item_id, old))
+
+
+def _note_named(plan: TreePlan, before: Tree) -> None:
     named = before._shortcuts.keys() | plan.after._shortcuts.keys()
     plan.photos |= {
         item_id

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from syncd.catalogue.drive import Root, TreeItem
-from syncd.flows.events_plan import Seen, Tree, TreePlan, plan_tree
+from syncd.flows.events_plan import Seen, Tree, TreePlan, plan_tree, plan_whole
 from syncd.flows.events_route import tree_item
 from syncd.remotes.drive_items import FOLDER, SHORTCUT, DriveItem, ShortcutTarget
 
@@ -161,3 +163,49 @@ def test_a_loop_in_a_tree_half_seen_ends() -> None:
 def test_what_events_look_at(found: DriveItem | None, kind: str | None) -> None:
     item = tree_item(found)
     assert (item.kind if item else None) == kind
+
+
+FOLDERS = ["A", "B", "a1", "a2", "x", "y"]
+IMAGES = ["p", "q", "r"]
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> dict[str, TreeItem]:
+    """What is known after some folders, shortcuts and images were seen: nothing that no event looks at."""
+    parents = st.sampled_from([*FOLDERS, "elsewhere"])
+    known: dict[str, TreeItem] = {}
+    for name in FOLDERS:
+        pending = draw(st.sampled_from([None, None, "list"]))
+        known[name] = folder(name, draw(parents))._replace(pending=pending)  # type: ignore[arg-type]
+    for name in draw(st.sets(st.sampled_from(["s", "t"]))):
+        known[name] = shortcut(name, draw(parents), draw(st.sampled_from([*FOLDERS, *IMAGES, "other"])))
+    for name in draw(st.sets(st.sampled_from(IMAGES))):
+        known[name] = image(name, draw(parents))
+    for _ in range(3):  # forgetting one thing may leave another that nobody looks at
+        found = plan_whole(known, ROOTS, {}, None)
+        known = {name: item for name, item in known.items() if name not in found.forget}
+        known |= {item.item_id: item for item in found.keep}
+    return known
+
+
+@given(
+    trees(),
+    st.dictionaries(
+        st.sampled_from([*IMAGES, "new"]),
+        st.one_of(st.none(), st.builds(image, st.just("?"), st.sampled_from([*FOLDERS, "elsewhere"]))),
+    ),
+    st.sets(st.sampled_from(FOLDERS)),
+    st.sampled_from([None, *FOLDERS]),
+)
+@settings(max_examples=100, deadline=None)
+def test_what_moves_no_folder_is_planned_as_if_all_were_compared(
+    known: dict[str, TreeItem], images: dict[str, TreeItem | None], again: set[str], asked: str | None
+) -> None:
+    touched = {name: item and item._replace(item_id=name) for name, item in images.items()}
+    touched |= {name: known[name]._replace(pending=None) for name in again if name in known}
+    quick = plan_tree(known, ROOTS, [Seen(*pair) for pair in touched.items()], asked)
+    whole = plan_whole(known, ROOTS, touched, asked)
+    for part in ("forget", "gone", "photos", "folders", "lost", "found"):
+        assert getattr(quick, part) == getattr(whole, part), part
+    assert {item.item_id: item for item in quick.keep} == {item.item_id: item for item in whole.keep}
+    assert quick.after.items == whole.after.items
