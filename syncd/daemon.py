@@ -190,7 +190,12 @@ class Daemon:
         )
         library.on_photos = describe.wake
         self._library = library
-        signed_in = {"drive": drive.signed_in, "smugmug": library.signed_in}
+
+        def smugmug_signed_in(account: str) -> None:
+            library.signed_in(account)
+            renaming.look()
+
+        signed_in = {"drive": drive.signed_in, "smugmug": smugmug_signed_in}
         accounts = await stack.enter_async_context(AccountsAnswers(store, access, smugmug, signed_in))
         site.listing_took = batches.listing_took
         service.on_blocked = batches.block

@@ -238,10 +238,13 @@ async def count_since(db: aiosqlite.Connection, source: str, at: str) -> int:
     return int(next(iter(await db.execute_fetchall(sql, (at, source))))[0])
 
 
-async def given(db: aiosqlite.Connection) -> set[tuple[str, str]]:
-    """(album key, name) of every name that was given or tried once."""
-    sql = "SELECT DISTINCT album_key, new_name FROM album_name_changes"
-    return {(row[0], row[1]) for row in await db.execute_fetchall(sql)}
+async def given(db: aiosqlite.Connection, *, failed_since: str) -> set[tuple[str, str]]:
+    """(album key, name) of every name that was given once, or tried in vain since a time."""
+    sql = (
+        "SELECT DISTINCT album_key, new_name FROM album_name_changes"
+        " WHERE state <> 'failed' OR changed_at >= ?"
+    )
+    return {(row[0], row[1]) for row in await db.execute_fetchall(sql, (failed_since,))}
 
 
 async def _changes(db: aiosqlite.Connection, where: str, values: tuple[Any, ...]) -> list[ChangeRow]:

@@ -77,13 +77,15 @@ class Wish(NamedTuple):
 @dataclass(slots=True)
 class Done:
     """What became of wishes. Of those `renamed` on SmugMug the mirror does not have `behind` yet; `same` had
-    the wanted name already; `unsure` are those of `failed` that will be finished later."""
+    the wanted name already; `unsure` are those of `failed` that will be finished later; `rejected` is why
+    SmugMug was asked no more."""
 
     renamed: list[str] = field(default_factory=list)
     same: list[str] = field(default_factory=list)
     failed: list[Reason] = field(default_factory=list)
     unsure: list[str] = field(default_factory=list)
     behind: list[Reason] = field(default_factory=list)
+    rejected: AuthRejected | None = None
     items: list[PlannedName] = field(default_factory=list)
 
 
@@ -223,6 +225,7 @@ class Names:
                 ending, reason = await self._rename(client, wish, changed_by, source)
             except AuthRejected as error:
                 done.failed += [Reason(later.album_key, _said(error)) for later in wishes[at:]]
+                done.rejected = error
                 break
             if ending in ("renamed", "same"):
                 (done.renamed if ending == "renamed" else done.same).append(wish.album_key)
@@ -332,11 +335,11 @@ class Names:
 
     async def auto(self) -> Done | None:
         """Renames what has drifted, each album to each name once: a person who takes a name back is not
-        argued with. None when the hour's names are used up."""
-        an_hour_ago = rfc3339(self._now() - timedelta(hours=1))
+        argued with. What failed is tried again a day later. None when the hour's names are used up."""
+        an_hour_ago, yesterday = (rfc3339(self._now() - timedelta(hours=hours)) for hours in (1, 24))
         async with self.catalogue.reader() as db:
             used = await queries.count_since(db, AUTO, an_hour_ago)
-            given = await queries.given(db)
+            given = await queries.given(db, failed_since=yesterday)
         if used >= MOST_IN_AN_HOUR:
             return None
         return await self.apply(

@@ -24,6 +24,8 @@ _LONGEST_S = 60.0
 _ALERTS_S = 300.0
 _BUDGET_S = 60.0
 """How often it is looked whether the hour has room for more names."""
+_REJECTED_S = 3600.0
+"""SmugMug that grants no changes is not asked for any so long, unless somebody did something about it."""
 _MANY = 5
 """Alerts that are said one by one."""
 
@@ -43,6 +45,8 @@ class NamesService:
         self._failures = 0
         self._planned: tuple[Any, ...] | None = None  # what the last automatic plan was made of
         self._planned_at_s = 0.0
+        self._rejected: AuthRejected | None = None
+        self._rejected_at_s = 0.0
         self._alerts_at_s: float | None = None
         self.alerts: list[str] = []
         self.alerts_since = now_text()
@@ -51,7 +55,7 @@ class NamesService:
         """There may be something to do; a person may have signed in, or Postgres be back."""
         self._failures = 0
         self._alerts_at_s = None
-        self._planned = None
+        self._planned = self._rejected = None
         self._wake.set()
 
     def troubles(self) -> dict[str, Trouble]:
@@ -101,14 +105,20 @@ class NamesService:
         async with self._names.catalogue.reader() as db:
             version = await queries.version(db)
         now_s = anyio.current_time()
+        if self._rejected is not None and now_s - self._rejected_at_s < _REJECTED_S:
+            raise self._rejected
         if version == self._planned and now_s - self._planned_at_s < _BUDGET_S:
             return
         try:
             await self._names.signed_in()
         except AuthRejected:
             return  # nothing was begun: this is no trouble of names
-        await self._names.auto()
+        done = await self._names.auto()
         self._planned, self._planned_at_s = version, now_s
+        self._rejected = done.rejected if done is not None else None
+        if self._rejected is not None:
+            self._rejected_at_s = now_s
+            raise self._rejected
 
     # --- alerts -------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from syncd.flows.names_dates import MONTHS, date_of, written
@@ -314,6 +314,7 @@ DAYS = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(NAMES)
 def test_cleaning_twice_is_cleaning_once(name: str) -> None:
     clean = cleaned(name, TODAY)
@@ -322,6 +323,7 @@ def test_cleaning_twice_is_cleaning_once(name: str) -> None:
     assert "  " not in clean
 
 
+@settings(deadline=None)
 @given(NAMES, DAYS)
 @example("Foo May", {"2024-06-01": 1, "2024-06-02": 1})
 @example("Foo 30", {"2024-05-01": 1, "2024-05-02": 1})
@@ -339,6 +341,7 @@ def test_canonical_names_are_stable(name: str, days: dict[str, int]) -> None:
     assert drift_score(found.name, found.name) == 0
 
 
+@settings(deadline=None)
 @given(st.dates(date(1990, 1, 1), TODAY), st.integers(0, 3000))
 def test_every_date_that_is_written_is_read(first: date, days: int) -> None:
     end = written(first, min(TODAY, first + timedelta(days=days)))
@@ -346,6 +349,7 @@ def test_every_date_that_is_written_is_read(first: date, days: int) -> None:
     assert cleaned(end, TODAY) == ""
 
 
+@settings(deadline=None)
 @given(NAMES, NAMES)
 def test_drift_is_a_score(name: str, other: str) -> None:
     assert 0 <= drift_score(name, other) <= 100

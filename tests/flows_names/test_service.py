@@ -102,6 +102,9 @@ async def test_failures_count_and_nothing_is_tried_for_ever(many: Place) -> None
     done = await many.names.auto()
     assert done is not None
     assert (done.renamed, done.failed) == ([], [])
+    many.later = timedelta(hours=25)
+    many.smugmug.refuses = {}
+    assert len((await many.names.auto() or pytest.fail("nothing was done")).renamed) == 20
 
 
 async def test_a_person_who_takes_a_name_back_is_not_argued_with(here: Place) -> None:
@@ -133,6 +136,20 @@ async def test_the_service_renames_what_comes(here: Place) -> None:
         await until(lambda: handle.state == ("running", None))
     assert here.mirror is not None
     assert here.mirror.rows["k2"] == ["Gala 2 - May 30"] * 2
+
+
+async def test_smugmug_that_grants_nothing_is_asked_once(many: Place) -> None:
+    denied = AuthRejected("SmugMug lets syncd only read", hint="grant Modify")
+    many.smugmug.refuses = dict.fromkeys(many.smugmug.names, denied)
+    async with running(many) as (service, handle):
+        await until(lambda: handle.state == ("needs_auth", "SmugMug lets syncd only read (grant Modify)"))
+        service._wake.set()
+        await until(lambda: len(handle.states) > 2)
+        assert len(many.smugmug.asked) == 1
+        many.smugmug.refuses = {}
+        service.look()  # somebody signed in again
+        await until(lambda: handle.state[0] == "running")
+    assert len(many.smugmug.asked) == 20
 
 
 async def test_without_auto_or_a_sign_in_nothing_is_asked(here: Place) -> None:
