@@ -374,6 +374,8 @@ class DaemonApi:
         self.supervisor.resume(self._known(service))
         if service in (None, "drive"):
             self._drive.try_again()
+        if service in (None, "smugmug"):
+            self.library.try_again()
         if service in (None, "mirror"):
             await self._mirror.wake(again=True)
         if service in (None, "names"):

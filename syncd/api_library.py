@@ -89,6 +89,10 @@ class LibraryAnswers:
         job = await self._service.submit("the library", {"full": False})
         return schema.JobAccepted(job_id=job.id)
 
+    def try_again(self) -> None:
+        """Somebody may have put right what SmugMug turned down."""
+        self._service.try_again()
+
     def retried(self, kind: str) -> None:
         """Somebody wants jobs of this kind done again."""
         if kind == SMUGMUG:
@@ -135,7 +139,7 @@ class LibraryAnswers:
             photos_synced=totals.photos_synced,
             errors=errors,
             account=await self._account(),
-            state=_state(sync is not None, waits, job, errors),
+            state=_state(sync is not None, waits, job, account.last_sync, errors),
             full=bool(wanted and wanted.full_since),
             job_id=_job_id(wanted.job_ids if wanted else (), job),
             rate=rate,
@@ -221,12 +225,13 @@ class LibraryAnswers:
         return LibraryNow(counts.albums, counts.photos, queue, source, is_idle)
 
 
-def _state(runs: bool, waits: bool, job: JobRow | None, errors: list[str]) -> Any:
-    if runs:
-        return "running"
-    if waits:
-        return "waiting"
-    if job is not None and job.state in ("queued", "running", "failed", "cancelled"):
+def _state(runs: bool, waits: bool, job: JobRow | None, last_sync: str | None, errors: list[str]) -> Any:
+    """Of the sync that runs or waits; else of the last one, whoever wanted it."""
+    if runs or waits:
+        return "running" if runs else "waiting"
+    if job is not None and job.state in ("queued", "running"):
+        return job.state
+    if job is not None and job.state in ("failed", "cancelled") and job.updated_at > (last_sync or ""):
         return job.state
     return "partial" if errors else "done"
 

@@ -115,10 +115,15 @@ class LibraryService:
             self._poller.refresh()
 
     def signed_in(self, account: str) -> None:
-        """Somebody signed in: what waited for that goes on at once."""
+        """Somebody signed in: what waited for that goes on at once. Who is to leave SmugMug alone for a while
+        still does."""
         self._last_whole_s = None
-        self._poller.refresh(at_once=True)
+        self.try_again()
         self.hashes.wake()
+
+    def try_again(self) -> None:
+        """Somebody may have put right what SmugMug turned down."""
+        self._poller.refresh(at_once=self._poller.health.state == "needs_auth")
 
     # --- running ------------------------------------------------------------------------------------
 
@@ -129,6 +134,7 @@ class LibraryService:
         self._resume(known)
         self.current = None
         self.is_running = True
+        self.try_again()  # a sync that was held in its midst is not to wait for the interval
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._poller.run)

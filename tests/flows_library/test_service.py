@@ -13,6 +13,7 @@ import pytest
 
 from syncd.api_library import LibraryAnswers, LibraryNow
 from syncd.catalogue import jobs as job_queries
+from syncd.catalogue import library
 from syncd.catalogue.database import Catalogue
 from syncd.catalogue.jobs import JobRow
 from syncd.config import Config
@@ -48,6 +49,7 @@ class Desk:
 
     def __init__(self, smug: FakeSmugmug, catalogue: Catalogue, pool: ImagingPool, folder: Path) -> None:
         self.smug = smug
+        self.pool = pool
         self.catalogue = catalogue
         self.config = Config(smugmug=config_of(smug, page_size=5))
         self.clock = Clock()
@@ -255,19 +257,52 @@ async def test_retry_after_parks_and_cancelled_jobs_stay_cancelled(signed_in: De
         assert len(smug.api_calls()) == asked, "nobody asks before the time that was named"
         for job in await _open_jobs(desk):
             assert await desk.jobs.cancel(job.id)
-    held = Desk(smug, desk.catalogue, desk.service.hashes._pool, Path("/nowhere"))  # type: ignore[arg-type]
-    held.made = desk.made
+    smug.limit = 1000
+    desk.clock.now += 10_000
+    held = again(desk)
     async with held.running():  # after a restart
-        await anyio.sleep(0.2)
-        assert len(smug.api_calls()) == asked
-        smug.limit = 1000
-        desk.clock.now += 10_000
         held.service.signed_in(NICKNAME)
+        await anyio.sleep(0.5)
+        assert len(smug.api_calls()) == asked
+    past = "2026-01-01T00:00:00.000Z"
+    await desk.catalogue.write(lambda db: library.set_health(db, "backing_off", "429", past))
+    held = again(desk)
+    async with held.running():
         await until(lambda: _albums(held, 1))
     assert await _open_jobs(desk) == []
     async with desk.catalogue.reader() as db:
         found, _ = await job_queries.page(db)
     assert {job.state for job in found} == {"cancelled"}
+
+
+def again(desk: Desk) -> Desk:
+    """After a restart."""
+    made = Desk(desk.smug, desk.catalogue, desk.pool, Path("/nowhere"))
+    made.made = desk.made
+    return made
+
+
+async def test_a_job_that_is_cancelled_or_held_in_its_midst(signed_in: Desk) -> None:
+    desk, smug = signed_in, signed_in.smug
+    smug.fill(smug.add_album("Cup"), 60, seeds=2)
+    async with desk.running():
+        await until(lambda: _albums(desk, 1))
+        smug.latency_s = 0.03
+        before = smug.calls["album.images"]
+        job = await desk.answers.sync(full=True)
+        await until(lambda: _is(smug.calls["album.images"] > before + 1))
+        assert await desk.jobs.cancel(job.job_id)
+        await until(lambda: _is(desk.service.current is None))
+        assert smug.calls["album.images"] < before + 12
+        assert (await desk.ended(job.job_id)).state == "cancelled"
+        held = await desk.answers.sync(full=True)
+        before = smug.calls["album.images"]
+        await until(lambda: _is(smug.calls["album.images"] > before + 4))
+    (waiting,) = await _open_jobs(desk)
+    assert (waiting.id, waiting.state) == (held.job_id, "queued")
+    async with desk.running():
+        assert (await desk.ended(held.job_id)).state == "done"
+    assert smug.calls["album.images"] <= before + 12 + 1, "it went on where it was"
 
 
 async def _open_jobs(desk: Desk) -> list[JobRow]:

@@ -174,8 +174,11 @@ def test_killed_parked_and_revoked(place: Installation, smug: FakeSmugmug) -> No
         daemon.start()
         wait_for(daemon.is_ready)
         assert asked(smug) == before, "the wait holds over a restart"
+        daemon.kill()
         smug.limit = 100_000
-        sign_in(place, "--code")  # a person who signs in does not wait
+        place.sql("UPDATE smugmug_account SET resume_at = '2026-01-01T00:00:00.000Z'")
+        daemon.start()
+        wait_for(daemon.is_ready)
         assert daemon.job(accepted["job_id"])["state"] == "done"
         assert library(place) == model(smug)
         again = [one for one in smug.api_calls() if one.operation == "album.images" and one.status == 200]
