@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -19,7 +19,7 @@ import pysqlite3
 from syncd.catalogue import _sqlite
 from syncd.catalogue._opening import migrate, shipped_migrations
 from syncd.catalogue.database import Catalogue
-from syncd.catalogue.exchange_remote import Kind, kind_of, open_source, unreadable
+from syncd.catalogue.exchange_remote import Kind, check_file, guarded, look_at, unreadable
 from syncd.errors import Fatal, Refused
 from syncd.lock import acquire_lock
 
@@ -133,17 +133,18 @@ async def open_archive(path: Path, own: Catalogue, *, read_only: bool = False) -
     if await anyio.to_thread.run_sync(_is_same, path, own.path):
         yield CatalogueArchive(own)
         return
-    kind = await anyio.to_thread.run_sync(kind_of, path)
+    connection, kind, columns = await anyio.to_thread.run_sync(partial(_connect, path, read_only=read_only))
     if kind == "catalogue":
+        await anyio.to_thread.run_sync(connection.close)
         async with _other_catalogue(path) as catalogue:
             yield CatalogueArchive(catalogue)
         return
-    source = await anyio.to_thread.run_sync(open_source, path, path)
-    db = await _connect(path, read_only=read_only)
+    db = aiosqlite.Connection(lambda: connection, iter_chunk_size=256)
+    await db
     try:
         if not read_only:
             await _make_tables(db, path)
-        yield IndafotoArchive(path, db, source.columns["images"])
+        yield IndafotoArchive(path, db, columns)
     finally:
         with anyio.CancelScope(shield=True):
             await db.close()
@@ -161,24 +162,24 @@ async def _other_catalogue(path: Path) -> AsyncIterator[Catalogue]:
         yield catalogue
 
 
-async def _connect(path: Path, *, read_only: bool) -> aiosqlite.Connection:
-    def connect() -> Any:
-        if not read_only and not os.access(path, os.W_OK):
-            raise Refused(f"{path} cannot be written to", hint="the archive that works keeps records in it")
-        connection = _sqlite.connect(path, mode="ro" if read_only else "rw")
-        connection.text_factory = lambda content: content.decode("utf-8", "replace")
+def _connect(path: Path, *, read_only: bool) -> tuple[Any, Kind, frozenset[str]]:
+    """A connection to the archive, its kind, and the columns of its `images`. Blocks."""
+    check_file(path)
+    if not read_only and not os.access(path, os.W_OK):
+        raise Refused(f"{path} cannot be written to", hint="the archive that works keeps records in it")
+    connection = None
+    try:
+        connection = guarded(_sqlite.connect(path, mode="ro" if read_only else "rw"))
         connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}").fetchone()
         connection.execute("PRAGMA foreign_keys = ON").close()
-        connection.execute("PRAGMA trusted_schema = OFF").close()
-        return connection
-
-    try:
-        connection = await anyio.to_thread.run_sync(connect)
-    except _sqlite.Error as error:
-        raise unreadable(path, error) from error
-    db = aiosqlite.Connection(lambda: connection, iter_chunk_size=256)
-    await db
-    return db
+        kind, columns = look_at(path, connection)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, _sqlite.Error):
+            raise unreadable(path, error) from error
+        raise
+    return connection, kind, columns["images"]
 
 
 async def _make_tables(db: aiosqlite.Connection, path: Path) -> None:

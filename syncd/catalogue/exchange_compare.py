@@ -24,7 +24,7 @@ _TEXTS = (
     "title", "description", "author", "author_url", "license", "camera_make", "camera_model", "focal_length",
     "aperture", "shutter_speed", "taken_date", "upload_date", "page_url",
 )  # fmt: skip
-_IS_HASH = "length(sha256_hash) = 64"
+_IS_HASH = "typeof(sha256_hash) = 'text' AND length(sha256_hash) = 64"
 # What is no hexadecimal number becomes NULL, which a primary key ignores.
 _GATHER = "INSERT OR IGNORE INTO files SELECT unhex(sha256_hash) AS hash, id FROM source.images"
 

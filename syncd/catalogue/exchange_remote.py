@@ -24,6 +24,10 @@ Kind = Literal["catalogue", "indafoto"]
 
 _MAGIC = b"SQLite format 3\x00"
 _LARGEST_BYTES = 64 << 30
+_TABLES = (
+    "images", "tags", "image_tags", "albums", "image_albums", "collections", "image_collections",
+    "image_versions",
+)  # fmt: skip
 _NEEDED = ("id", "sha256_hash", "url", "local_path")
 _SHARED_MEMORY = "-shm"
 
@@ -71,17 +75,11 @@ def open_source(path: Path, scratch: Path, *, copy: bool = False) -> Source:
     """The archive at `path`, ready to be read. `scratch` is a file name to copy it to where that is needed,
     or asked for. Raises Refused, with what is wrong and what to do, for what is no archive, is damaged,
     encrypted, newer than this program, or too large. What is in it is not read yet: `quick_check` does."""
-    _check_file(path)
+    check_file(path)
     if copy or _logs(path):
         _copy(path, scratch)
         return _looked_at(path, scratch, is_copy=True)
     return _looked_at(path, path, is_copy=False)
-
-
-def kind_of(path: Path) -> Kind:
-    """What kind of archive `path` is, as `open_source` sees it, from its file alone."""
-    header = _check_file(path)
-    return "catalogue" if _application_id(header) == APPLICATION_ID else "indafoto"
 
 
 def quick_check(source: Source) -> None:
@@ -105,7 +103,7 @@ def unreadable(path: Path, error: Exception) -> Refused:
     return Refused(f"{_name(path)} cannot be read: {error}", hint="close what has it open, and try again")
 
 
-def _check_file(path: Path) -> bytes:
+def check_file(path: Path) -> bytes:
     """The first bytes of a file that looks like a database."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -114,11 +112,13 @@ def _check_file(path: Path) -> bytes:
             f"{_name(path)} cannot be opened: {(error.strerror or str(error)).lower()}",
             hint="name the database of an archive: an indafoto.db, or a catalogue.db of syncd",
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         facts = os.fstat(descriptor)
         if not stat.S_ISREG(facts.st_mode):
             raise Refused(f"{_name(path)} is not a file", hint="name the database itself, not its folder")
-        header = file.read(100)
+        header = os.pread(descriptor, 100, 0)
+    finally:
+        os.close(descriptor)
     if not header:
         raise Refused(f"{_name(path)} is empty", hint="ask for it again: the copy did not end well")
     if not header.startswith(_MAGIC) or len(header) < 100:
@@ -154,16 +154,22 @@ def _looked_at(path: Path, file: Path, *, is_copy: bool) -> Source:
     identity = _identity(path)
     try:
         with closing(guarded(_sqlite.connect(file, mode="ro", immutable=True))) as connection:
-            kinds = dict(connection.execute("SELECT name, type FROM sqlite_schema"))
-            wanted = ("images", "tags", "image_tags", "albums", "image_albums", "collections")
-            columns = {
-                table: frozenset(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
-                for table in (*wanted, "image_collections", "image_versions")
-                if kinds.get(table) == "table"
-            }
-            is_catalogue = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+            kind, columns = look_at(path, connection)
     except _sqlite.Error as error:
         raise unreadable(path, error) from error
+    return Source(path, kind, file, is_copy, identity, columns)
+
+
+def look_at(path: Path, connection: Any) -> tuple[Kind, dict[str, frozenset[str]]]:
+    """What kind of archive a connection is to, and the columns of each table that matters. `path` is how
+    errors name it. Raises Refused for another program's database, or a schema that lacks what is needed."""
+    kinds = dict(connection.execute("SELECT name, type FROM sqlite_schema"))
+    columns = {
+        table: frozenset(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
+        for table in _TABLES
+        if kinds.get(table) == "table"
+    }
+    is_catalogue = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
     if is_catalogue and "images" not in columns and "image_versions" in columns:
         raise Refused(
             f"{_name(path)} is the catalogue of an older syncd, from before archives could be exchanged",
@@ -179,7 +185,7 @@ def _looked_at(path: Path, file: Path, *, is_copy: bool) -> Source:
             f"{_name(path)} has another schema: its table `images` lacks {', '.join(missing)}",
             hint="it may be of another version of the program that made it",
         )
-    return Source(path, "catalogue" if is_catalogue else "indafoto", file, is_copy, identity, columns)
+    return "catalogue" if is_catalogue else "indafoto", columns
 
 
 def _copy(path: Path, target: Path) -> None:

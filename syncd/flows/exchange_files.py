@@ -215,9 +215,10 @@ def reading(path: Path) -> Iterator[Reader]:
         raise Refused(
             f"{printable(str(path))} cannot be read: {(error.strerror or str(error)).lower()}"
         ) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Refused(f"{printable(str(path))} is not a file", hint="name the file that syncd wrote")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Refused(f"{printable(str(path))} is not a file")
         yield Reader(path, file)
 
 

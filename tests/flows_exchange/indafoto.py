@@ -71,6 +71,7 @@ class Indafoto:
             (self.folder / place).write_bytes(content)
             columns = {"local_path": place, "sha256_hash": sha256} | columns
         with closing(sqlite3.connect(self.path)) as db, db:
+            db.execute("PRAGMA synchronous = OFF")  # a test's archive need not outlive a power cut
             image_id = db.execute(
                 f"INSERT INTO images ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
                 tuple(columns.values()),
@@ -90,10 +91,17 @@ class Indafoto:
                     )
         return sha256
 
+    @staticmethod
+    def hash_of(content: bytes) -> str:
+        return hashlib.sha256(content).hexdigest()
+
     def hashes(self) -> set[str]:
         """Hashes of the files that the archive holds, each read from its file."""
         found = set()
-        for path, sha256 in self.sql("SELECT local_path, sha256_hash FROM images WHERE local_path <> ''"):
+        rows = self.sql(
+            "SELECT local_path, sha256_hash FROM images WHERE local_path <> '' AND sha256_hash <> ''"
+        )
+        for path, sha256 in rows:
             content = (self.folder / path).read_bytes()
             assert hashlib.sha256(content).hexdigest() == sha256
             found.add(sha256)
