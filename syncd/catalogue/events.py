@@ -282,10 +282,10 @@ async def note_complete(db: aiosqlite.Connection) -> None:
 async def counts(db: aiosqlite.Connection, event_id: str | None = None) -> dict[str, Counts]:
     """By event; of one, or of all."""
     found: dict[str, list[int]] = {}
-    one = "(?1 IS NULL OR event_id = ?1)"
+    one = "?1 IS NULL" if event_id is None else "event_id = ?1"  # an OR would look through all
     jobs = (
         "SELECT w.event_id, count(*) FROM jobs j JOIN event_wanted w ON w.photo_id = j.item"
-        f" WHERE j.kind = '{EVENT_PHOTO}' AND {one} AND j.state IN "
+        f" WHERE j.kind = '{EVENT_PHOTO}' AND {one.replace('event_id', 'w.event_id')} AND j.state IN "
     )
     queries = (
         f"SELECT event_id, count(*) FROM synced_photos WHERE removed_at IS NULL AND {one} GROUP BY event_id",

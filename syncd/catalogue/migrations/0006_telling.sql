@@ -14,7 +14,8 @@ CREATE TABLE attention (
 
 -- Whether people were told that the event has the photo.
 ALTER TABLE synced_photos ADD COLUMN announced INTEGER NOT NULL DEFAULT 0 CHECK (announced IN (0, 1));
-CREATE INDEX synced_photos_new ON synced_photos (event_id) WHERE announced = 0 AND removed_at IS NULL;
+CREATE INDEX synced_photos_new ON synced_photos (event_id, synced_at) WHERE announced = 0 AND removed_at IS NULL;
+CREATE INDEX synced_photos_indexed ON synced_photos (event_id) WHERE faces_indexed = 1 AND removed_at IS NULL;
 
 -- Channels on which Google says that a feed has something new. Written before Google is asked for one.
 CREATE TABLE drive_channels (
