@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from tui.screens.base import ModeScreen
     from tui.state import Event, Part
     from tui.widgets.kitty import KittyPictures
-    from tui.widgets.picture import PhotoWant
-    from tui.widgets.stages import Want
+    from tui.widgets.stages import AnyWant
 
 FLUSH_S = 0.1
 FLASH_S = 4.0
@@ -43,6 +42,20 @@ def _screen(name: str) -> ModeScreen:
             from tui.screens.scenes import Scenes as Made  # type: ignore[assignment]
         case "events":
             from tui.screens.events import Events as Made  # type: ignore[assignment]
+        case "library":
+            from tui.screens.library import Library as Made  # type: ignore[assignment]
+        case "photos":
+            from tui.screens.library_photos import Photos as Made  # type: ignore[assignment]
+        case "review":
+            from tui.screens.review import Review as Made  # type: ignore[assignment]
+        case "names":
+            from tui.screens.names import Names as Made  # type: ignore[assignment]
+        case "changes":
+            from tui.screens.changes import Changes as Made  # type: ignore[assignment]
+        case "exchange":
+            from tui.screens.exchange import Exchange as Made  # type: ignore[assignment]
+        case "files":
+            from tui.screens.exchange_files import Files as Made  # type: ignore[assignment]
         case "jobs":
             from tui.screens.jobs import Jobs as Made  # type: ignore[assignment]
         case "guards":
@@ -67,7 +80,7 @@ class Dashboard(App[None]):
     TITLE = "syncd"
     CSS_PATH = "app.tcss"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        mode.name: partial(_screen, mode.name) for mode in keys.MODES
+        mode.name: partial(_screen, mode.name) for mode in (*keys.MODES, *keys.INNER)
     }
     DEFAULT_MODE = "overview"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_commands}
@@ -193,6 +206,11 @@ class Dashboard(App[None]):
         """Says something in one line, for a few seconds."""
         self.dispatch(Flashed(text, tone))
 
+    def unflash(self) -> None:
+        """Takes the line away before its time: what it said is over."""
+        if self.state.flash is not None:
+            self.dispatch(FlashFaded(self.state.flash.number))
+
     def flash_failure(self, failure: AskFailed) -> None:
         self.flash(f"{failure.detail}; {failure.hint}" if failure.hint else failure.detail, "bad")
 
@@ -218,7 +236,7 @@ class Dashboard(App[None]):
                 self.dispatch(Ended(row, text or "given up", tone))  # type: ignore[arg-type]
         self.feed.refresh()
 
-    async def picture(self, want: Want | PhotoWant) -> list[Strip] | str:
+    async def picture(self, want: AnyWant) -> list[Strip] | str:
         """The strips of a picture, made in a thread; a text says why there is none."""
         from anyio import to_thread
 
@@ -227,10 +245,7 @@ class Dashboard(App[None]):
         across, down = self.kitty.cell if self.kitty else (1, 2)
         width, height = want.columns * across, want.rows * down
         try:
-            if isinstance(want, PhotoWant):
-                pixels = decode(await self.feed.event_preview(want.photo_id, width, height))
-            else:
-                pixels = decode(await self.feed.preview(want.version_id, width, height))
+            pixels = decode(await self._preview(want, width, height))
         except AskFailed as failure:
             return failure.detail
         if pixels is None:
@@ -238,6 +253,18 @@ class Dashboard(App[None]):
         if isinstance(want, PhotoWant):
             pixels = boxed(pixels, want.boxes, want.size)
         return await to_thread.run_sync(self.kitty.show if self.kitty else half_blocks, pixels)
+
+    async def _preview(self, want: AnyWant, width: int, height: int) -> bytes:
+        from tui.widgets.picture import LibraryWant, PhotoWant, SharedWant
+
+        match want:
+            case PhotoWant():
+                return await self.feed.event_preview(want.photo_id, width, height)
+            case LibraryWant():
+                return await self.feed.library_preview(want.photo_id, width, height)
+            case SharedWant():
+                return await self.feed.exchange_preview(want.list_id, want.file_id, want.of, width, height)
+        return await self.feed.preview(want.version_id, width, height)
 
     def _write(self, text: str) -> None:
         if (driver := self._driver) is not None:  # Textual's own way to the terminal, in order with the rest

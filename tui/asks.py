@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from syncd.control import schema
+    from tui.asks_exchange import ExchangeAsk, Trial
+    from tui.asks_library import LibraryAsk, NamesAsk
     from tui.state import Event, Keyed, ListName
 
 
@@ -102,7 +104,7 @@ class Reload:
     pass
 
 
-Ask: TypeAlias = (
+OwnAsk: TypeAlias = (
     SetPublic
     | SetSource
     | StartSync
@@ -110,11 +112,11 @@ Ask: TypeAlias = (
     | RetryFailed
     | CancelJob
     | Approve
-    | EventAsk
     | Pause
     | Resume
     | Reload
 )
+Ask: TypeAlias = "OwnAsk | EventAsk | LibraryAsk | NamesAsk | ExchangeAsk"
 
 
 Box: TypeAlias = tuple[int, int, int, int]
@@ -161,7 +163,9 @@ class AskFailed(Exception):
 @dataclass(frozen=True, slots=True)
 class Interest:
     """What is on the screen, and so is asked for. `scenes` is (batch, words), `wanted` how many of its rows
-    are to be at hand and `place` the row that is looked at; `sync` asks for the running sync."""
+    are to be at hand and `place` the row that is looked at; `sync` asks for the running sync. `photos` is
+    ("album", its key), ("words", words) or ("meaning", text); `review` is (status, words); `files` is (list,
+    side)."""
 
     lists: frozenset[ListName] = frozenset()
     sync: bool = False
@@ -169,6 +173,10 @@ class Interest:
     live_only: bool = False
     wanted: int = 0
     place: int = 0
+    library: bool = False
+    photos: tuple[str, str] = ("", "")
+    review: tuple[str, str] = ("", "")
+    files: tuple[str, str] = ("", "")
 
 
 class Feed(Protocol):
@@ -215,6 +223,26 @@ class Feed(Protocol):
 
     async def event_preview(self, photo_id: str, width: int, height: int) -> bytes:
         """As `preview`, of a photo of an event. Raises AskFailed."""
+        ...
+
+    async def review_ids(self, status: str, words: str) -> tuple[int, ...]:
+        """The ids of all that is written in this status and has these words. Raises AskFailed."""
+        ...
+
+    async def names_dry_run(self, album_keys: tuple[str, ...] | None) -> schema.NamesReport:
+        """What ApplyNames would do. Raises AskFailed."""
+        ...
+
+    async def try_exchange(self, ask: Trial) -> str:
+        """What this would do, in a sentence; nothing is done. Raises AskFailed."""
+        ...
+
+    async def library_preview(self, photo_id: str, width: int, height: int) -> bytes:
+        """As `preview`, of a photo of the library. Raises AskFailed."""
+        ...
+
+    async def exchange_preview(self, list_id: str, file_id: int, of: str, width: int, height: int) -> bytes:
+        """As `preview`, of a file of a list: `theirs`, or `near`, ours like it. Raises AskFailed."""
         ...
 
     async def preview(self, version_id: int, width: int, height: int) -> bytes:

@@ -6,7 +6,7 @@ import random
 import time
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import anyio
 import msgspec
@@ -17,8 +17,23 @@ from syncd.errors import SyncdError
 from syncd.text import human_count, printable
 from tui import asks
 from tui.asks import Interest
+from tui.asks_exchange import Analyze, CleanList, Export, Import, VerifyList
+from tui.asks_library import (
+    ApplyNames,
+    ApproveShots,
+    EditShot,
+    HintName,
+    SetStatus,
+    SyncAlbum,
+    SyncLibrary,
+    UndoNames,
+)
 from tui.clean import asking, clean
 from tui.feed_events import EventFeed
+from tui.feed_exchange import ExchangeFeed
+from tui.feed_library import LibraryFeed
+from tui.feed_names import NamesFeed
+from tui.paging import PAGE, pages
 from tui.state import (
     ActivityArrived,
     ActivitySnapshot,
@@ -35,26 +50,25 @@ from tui.state import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from tui.asks import Ask
+    from tui.asks import Ask, OwnAsk
     from tui.state import Event, ListName
 
-T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 5.0
-STATUS_EVERY_S, LISTS_EVERY_S = 2.0, 5.0
+STATUS_EVERY_S, LISTS_EVERY_S, SLOW_EVERY_S = 2.0, 5.0, 15.0
+SLOW = frozenset({"photos", "review", "names", "changes", "files"})
+"""Lists that take long to make, and change when somebody does something to them."""
 SETTLE_S = 0.3
 """After activity, what is seen is asked for again once it has been so long quiet, at most a second later."""
 BACKLOG = 500
-PAGE, SCENES_PAGE = 500, 200
+SCENES_PAGE = 200
 MOST_ROWS = 2000
 """Jobs and batches beyond this many are not fetched; the list says that there are more."""
 
 
-class DaemonFeed(EventFeed):
+class DaemonFeed(EventFeed, LibraryFeed, NamesFeed, ExchangeFeed):
     """Follows the daemon at `socket_path`. `clock` gives seconds since the epoch."""
 
     def __init__(self, socket_path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -68,6 +82,7 @@ class DaemonFeed(EventFeed):
         self._known = False
         self._hot = False
         self._held = _Held(("", ""))
+        self._slow_at: dict[ListName, float] = {}
 
     # --- the seam ---------------------------------------------------------------------------------
 
@@ -167,6 +182,8 @@ class DaemonFeed(EventFeed):
             now = time.monotonic()
             changed = self._asked != self._interest
             if changed or self._hot or now - lists_at >= LISTS_EVERY_S:
+                if changed:
+                    self._slow_at.clear()
                 self._asked, self._hot, lists_at = self._interest, False, now
                 await self._ask_lists(send, self._interest)
             if changed or now - status_at >= STATUS_EVERY_S:
@@ -183,6 +200,8 @@ class DaemonFeed(EventFeed):
             report = await self._client.sync_status()
             # The steps of a long sync are many, and nothing here shows them one by one.
             send(SyncArrived(self._clock(), clean(msgspec.structs.replace(report, actions=[]))))
+        if self._interest.library:
+            send(await self._library())
 
     # --- lists ------------------------------------------------------------------------------------
 
@@ -193,30 +212,45 @@ class DaemonFeed(EventFeed):
             "jobs": self._jobs,
             "guards": self._guards,
             "scenes": partial(self._scenes, interest),
+            "albums": self._albums,
+            "photos": partial(self._photos, interest),
+            "review": partial(self._review, interest),
+            "names": self._names,
+            "changes": self._changes,
+            "exchanges": self._exchanges,
+            "files": partial(self._files, interest),
         }
-        if "scenes" in interest.lists:
-            send(ListAsked("scenes", _subject(interest)))
+        subjects: dict[ListName, tuple[str, str]] = {
+            "scenes": _subject(interest), "photos": interest.photos, "review": interest.review,
+            "files": interest.files,
+        }  # fmt: skip
         for name in sorted(interest.lists):
+            if name in subjects:
+                send(ListAsked(name, subjects[name]))
+            now = time.monotonic()
+            if name in SLOW and now - self._slow_at.get(name, -SLOW_EVERY_S) < SLOW_EVERY_S:
+                continue
+            self._slow_at[name] = now
             try:
                 send(await asks_for[name]())
             except ApiError as error:
                 send(ListFailed(name, printable(error.message)))
 
     async def _batches(self) -> ListArrived:
-        items, more = await _pages(lambda cursor: self._client.batches(PAGE, cursor), MOST_ROWS)
+        items, more = await pages(lambda cursor: self._client.batches(PAGE, cursor), MOST_ROWS)
         rows = tuple(Keyed(batch.name, clean(batch)) for batch in items)
         return ListArrived("batches", self._clock(), rows, more=more)
 
     async def _events(self) -> ListArrived:
-        items, more = await _pages(lambda cursor: self._client.events(PAGE, cursor), MOST_ROWS)
+        items, more = await pages(lambda cursor: self._client.events(PAGE, cursor), MOST_ROWS)
         rows = tuple(Keyed(event.event_id, clean(event)) for event in items)
         return ListArrived("events", self._clock(), rows, more=more)
 
     async def _jobs(self) -> ListArrived:
-        failed, _ = await _pages(
+        failed, _ = await pages(
             lambda cursor: self._client.jobs(state="failed", limit=PAGE, cursor=cursor), MOST_ROWS
         )
-        others, more = await _pages(lambda cursor: self._client.jobs(limit=PAGE, cursor=cursor), PAGE)
+        others, more = await pages(lambda cursor: self._client.jobs(limit=PAGE, cursor=cursor), PAGE)
         jobs = {job.id: job for job in (*failed, *others)}
         rows = tuple(Keyed(job.id, clean(job)) for job in jobs.values())
         return ListArrived("jobs", self._clock(), rows, more=more)
@@ -257,6 +291,18 @@ class DaemonFeed(EventFeed):
     # --- asks -------------------------------------------------------------------------------------
 
     async def _do(self, ask: Ask) -> str:
+        match ask:
+            case asks.SetAutoSync() | asks.SetInterval() | asks.SyncEvent() | asks.ForgetPerson():
+                return await self._do_event(ask)
+            case SyncLibrary() | SyncAlbum() | ApproveShots() | SetStatus() | EditShot():
+                return await self._do_library(ask)
+            case ApplyNames() | UndoNames() | HintName():
+                return await self._do_names(ask)
+            case Analyze() | Export() | Import() | VerifyList() | CleanList():
+                return await self._do_exchange(ask)
+        return await self._do_own(ask)
+
+    async def _do_own(self, ask: OwnAsk) -> str:
         client = self._client
         match ask:
             case asks.SetPublic(batch, public):
@@ -283,13 +329,6 @@ class DaemonFeed(EventFeed):
             case asks.Approve(guard_id):
                 approved = await client.approve(guard_id)
                 return f"approved: {human_count(approved.count)} go, job {printable(approved.job_id)}"
-            case (
-                asks.SetAutoSync()
-                | asks.SetInterval()
-                | asks.SyncEvent()
-                | asks.ForgetPerson()
-            ):  # fmt: skip
-                return await self._do_event(ask)
             case asks.Pause(service):
                 await client.pause(service)
                 return f"{printable(service)} is paused" if service else "all services are paused"
@@ -326,25 +365,6 @@ class _Held:
 
     def rows(self) -> tuple[Keyed[schema.Scene], ...]:
         return tuple(row for page in self.pages for row in page.rows)
-
-
-class _Page(Protocol[T_co]):
-    @property
-    def items(self) -> Sequence[T_co]: ...
-    @property
-    def next_cursor(self) -> str | None: ...
-
-
-async def _pages(ask: Callable[[str | None], Awaitable[_Page[T]]], wanted: int) -> tuple[list[T], bool]:
-    """Rows of as many pages as give `wanted` of them, and whether there are more."""
-    rows: list[T] = []
-    cursor: str | None = None
-    while True:
-        page = await ask(cursor)
-        rows += page.items
-        cursor = page.next_cursor
-        if cursor is None or len(rows) >= wanted:
-            return rows, cursor is not None
 
 
 def _subject(interest: Interest) -> tuple[str, str]:

@@ -23,11 +23,14 @@ class Key(NamedTuple):
 
 
 class Mode(NamedTuple):
-    """A screen that has a number."""
+    """A screen that has a number, or one (without `key`) that is reached from the screen `under`. `short`
+    stands in a narrow row of screens."""
 
     name: str
     key: str
     title: str
+    short: str = ""
+    under: str = ""
 
 
 MODES = (
@@ -35,10 +38,18 @@ MODES = (
     Mode("batches", "2", "Batches"),
     Mode("scenes", "3", "Scenes"),
     Mode("events", "4", "Events"),
-    # 5 to 7 are kept for library, names and exchange.
+    Mode("library", "5", "Library"),
+    Mode("names", "6", "Names"),
+    Mode("exchange", "7", "Exchange"),
     Mode("jobs", "8", "Jobs"),
     Mode("guards", "9", "Guards"),
-    Mode("activity", "0", "Activity"),
+    Mode("activity", "0", "Activity", "Log"),
+)
+INNER = (
+    Mode("photos", "", "Photos of the library", under="library"),
+    Mode("review", "", "Review of descriptions", under="library"),
+    Mode("changes", "", "Changes of names", under="names"),
+    Mode("files", "", "Files of a list", under="exchange"),
 )
 
 KEYS = (
@@ -88,6 +99,52 @@ KEYS = (
     Key("forget", "D", "D", "forget", "Forget a person, after you typed so.", "events"),
     Key("read_down", "J", "J", "", "Read on in the photos that failed.", "events"),
     Key("read_up", "K", "K", "", "Read back in the photos that failed.", "events"),
+    # library
+    Key("open", "enter", "enter", "photos", "Show the photos of the album.", "library"),
+    Key("review", "v", "v", "review", "Review what was written about the photos.", "library"),
+    Key("find", "f", "f", "find", "Find photos by words.", "library"),
+    Key("meaning", "m", "m", "meaning", "Find photos by what they show, in any words.", "library"),
+    Key("sync", "S", "S", "sync", "Read what changed at SmugMug now.", "library"),
+    Key("sync_all", "F", "F", "", "Read everything at SmugMug again.", "library"),
+    Key("sync_album", "s", "s", "", "Read this album again now.", "library"),
+    # photos of the library
+    Key("open", "enter", "enter", "picture", "Show the photo as large as the terminal.", "photos"),
+    Key("approve", "a", "a", "approve", "Approve what was written, of this or of the marked ones.", "photos"),
+    Key("edit", "e", "e", "edit", "Write it in other words.", "photos"),
+    Key("mark", "space", "space", "mark", "Mark, for doing several at once.", "photos"),
+    Key("find", "f", "f", "", "Find photos by words.", "photos"),
+    Key("meaning", "m", "m", "", "Find photos by what they show, in any words.", "photos"),
+    # review
+    Key("approve", "a", "a", "approve", "Approve this, or the marked ones, and go on.", "review"),
+    Key("edit", "e", "e", "edit", "Write it in other words.", "review"),
+    Key("reject", "r", "r", "reject", "Reject this, or the marked ones, and go on.", "review"),
+    Key("mark", "space", "space", "mark", "Mark, for doing several at once.", "review"),
+    Key("approve_all", "A", "A", "all", "Approve all that the list has, after a question.", "review"),
+    Key("again", "d", "d", "", "Have this, or the marked ones, described again.", "review"),
+    Key("undo", "z", "z", "undo", "Take the last approval or rejection back.", "review"),
+    Key("open", "enter", "enter", "", "Show the photo as large as the terminal.", "review"),
+    Key("next_status", "right,l", "right", "status", "Those of the next status.", "review"),
+    Key("last_status", "left,h", "left", "", "Those of the status before.", "review"),
+    # names
+    Key("mark", "space", "space", "mark", "Mark, for renaming several at once.", "names"),
+    Key("apply", "a,enter", "a", "apply", "Rename this or the marked albums, after seeing how.", "names"),
+    Key("apply_all", "A", "A", "apply all", "Rename all that drifted, after seeing how.", "names"),
+    Key("hint", "e", "e", "hint", "Say what the album shows: teams, event, sport.", "names"),
+    Key("changes", "l", "l", "log", "Show what was renamed, and undo it there.", "names"),
+    # changes of names
+    Key("mark", "space", "space", "mark", "Mark, for undoing several at once.", "changes"),
+    Key("undo", "z", "z", "undo", "Give back the name from before, after a question.", "changes"),
+    # exchange
+    Key("open", "enter", "enter", "files", "Show its files: only theirs, alike, only yours.", "exchange"),
+    Key("analyze", "n", "n", "new", "Compare with another database, and make a list.", "exchange"),
+    Key("import", "i", "i", "import", "Take what came for this list, after a check.", "exchange"),
+    Key("export", "x", "x", "export", "Gather what a list asks of you, after a count.", "exchange"),
+    Key("verify", "v", "v", "verify", "Read again what was imported, and compare.", "exchange"),
+    Key("clean", "c", "c", "clean", "Remove what was only staged for this list.", "exchange"),
+    # files of a list
+    Key("next_side", "right,l", "right", "side", "What looks alike, then what only you have.", "files"),
+    Key("last_side", "left,h", "left", "", "The side before.", "files"),
+    Key("open", "enter", "enter", "picture", "Show the picture as large as the terminal.", "files"),
     # jobs
     Key("mark", "space", "space", "mark", "Mark, for retrying several at once.", "jobs"),
     Key("retry", "r", "r", "retry", "Try this job, or the marked ones, again.", "jobs"),
@@ -101,7 +158,7 @@ KEYS = (
     Key("pause", "p", "p", "pause", "Stop following, or follow again.", "activity"),
 )  # fmt: skip
 
-_LISTS = frozenset({"batches", "scenes", "events", "jobs", "guards", "activity"})
+_LISTS = frozenset(mode.name for mode in (*MODES, *INNER) if mode.name != "overview")
 
 
 def keys_for(scope: str) -> tuple[Key, ...]:

@@ -8,7 +8,7 @@ already printable; `Keyed.key` alone keeps the name as the daemon knows it, to a
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from tui.rates import Progress, Rates
 
@@ -16,14 +16,34 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from syncd.control import schema
+    from tui.asks_library import Shot
 
 ACTIVITY_LIMIT = 2000
 """Lines of activity kept; the daemon keeps more."""
 
 T = TypeVar("T")
 Part = Literal[
-    "link", "status", "sync", "activity", "batches", "scenes", "events", "jobs", "guards", "busy", "flash"
+    "link",
+    "status",
+    "sync",
+    "activity",
+    "batches",
+    "scenes",
+    "events",
+    "library",
+    "albums",
+    "photos",
+    "review",
+    "names",
+    "changes",
+    "exchanges",
+    "files",
+    "jobs",
+    "guards",
+    "busy",
+    "flash",
 ]
+PARTS: tuple[Part, ...] = get_args(Part)
 Tone = Literal["info", "ok", "warn", "bad"]
 NOTHING: frozenset[Part] = frozenset()
 
@@ -83,6 +103,14 @@ class State:
     batches: Listing[schema.Batch] = Listing()
     scenes: Listing[schema.Scene] = Listing()
     events: Listing[schema.Event] = Listing()
+    library: schema.LibraryStatus | None = None
+    albums: Listing[schema.Album] = Listing()
+    photos: Listing[Shot] = Listing()
+    review: Listing[Shot] = Listing()
+    names: Listing[schema.NameItem] = Listing()
+    changes: Listing[schema.NameChange] = Listing()
+    exchanges: Listing[schema.ExchangeList] = Listing()
+    files: Listing[schema.ExchangeFile] = Listing()
     jobs: Listing[schema.Job] = Listing()
     guards: Listing[schema.Guard] = Listing()
     rates: Rates = field(default_factory=Rates)
@@ -134,6 +162,11 @@ class SyncArrived:
 
 
 @dataclass(frozen=True, slots=True)
+class LibraryArrived:
+    status: schema.LibraryStatus
+
+
+@dataclass(frozen=True, slots=True)
 class ActivitySnapshot:
     """The newest page, in place of what was known. `missed` counts ids that were lost in between."""
 
@@ -147,7 +180,22 @@ class ActivityArrived:
     items: tuple[schema.ActivityItem, ...]
 
 
-ListName: TypeAlias = Literal["batches", "scenes", "events", "jobs", "guards"]
+ListName: TypeAlias = Literal[
+    "batches",
+    "scenes",
+    "events",
+    "albums",
+    "photos",
+    "review",
+    "names",
+    "changes",
+    "exchanges",
+    "files",
+    "jobs",
+    "guards",
+]
+OF_A_SUBJECT = frozenset({"scenes", "photos", "review", "files"})
+"""Lists that are asked for with what they are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +252,7 @@ Event: TypeAlias = (
     | Lost
     | StatusArrived
     | SyncArrived
+    | LibraryArrived
     | ActivitySnapshot
     | ActivityArrived
     | ListArrived
@@ -233,6 +282,8 @@ def _apply(state: State, event: Event) -> State:
             return replace(state, status=status, status_at=at, rates=state.rates.add(at, status.throughput))
         case SyncArrived(at, report):
             return replace(state, sync=report, progress=state.progress.add(at, report))
+        case LibraryArrived(report):
+            return state if report == state.library else replace(state, library=report)
         case ActivitySnapshot():
             return _snapshot(state, event)
         case ActivityArrived(items):
@@ -287,7 +338,7 @@ def _listed(state: State, event: ListArrived | ListFailed | ListAsked) -> State:
         listing = old if old.subject == event.subject else Listing(subject=event.subject)
     elif isinstance(event, ListFailed):
         listing = replace(old, error=event.error)
-    elif event.name == "scenes" and event.subject != old.subject:
+    elif event.name in OF_A_SUBJECT and event.subject != old.subject:
         return state  # an answer to a question that is no longer asked
     else:
         listing = Listing(reuse(old.items, event.items), event.at, event.subject, event.more)
@@ -300,15 +351,7 @@ def _flashed(state: State, text: str, tone: Tone) -> State:
 
 
 def _dirty(old: State, new: State) -> frozenset[Part]:
-    parts: set[Part] = set()
-    names: tuple[Part, ...] = (
-        "link", "status", "sync", "activity", "batches", "scenes", "events", "jobs", "guards", "busy",
-        "flash",
-    )  # fmt: skip
-    for name in names:
-        if getattr(old, name) is not getattr(new, name):
-            parts.add(name)
-    return frozenset(parts)
+    return frozenset(part for part in PARTS if getattr(old, part) is not getattr(new, part))
 
 
 # --- helpers that the feed shares -----------------------------------------------------------------

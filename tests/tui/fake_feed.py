@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import struct
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from syncd.control import schema
+from tests.tui import fake_library
+from tests.tui.fake_library import NOON, before
 from tui.asks import AskFailed, Found, Interest, Photo, PhotoPage
 from tui.state import (
     ActivitySnapshot,
     Connected,
     Connecting,
     Keyed,
+    LibraryArrived,
     ListArrived,
     ListAsked,
     Lost,
@@ -28,13 +30,7 @@ if TYPE_CHECKING:
     from tui.asks import Ask
     from tui.state import Event, ListName
 
-NOON = datetime(2026, 5, 30, 14, 2, 11, tzinfo=UTC)
 NOW = NOON.timestamp()
-
-
-def before(**ago: float) -> str:
-    """RFC 3339 time so long before the frozen now."""
-    return (NOON - timedelta(**ago)).isoformat().replace("+00:00", "Z")
 
 
 def version(number: int, scene: str, stage: str, current: bool, live: bool, **more: Any) -> schema.Version:
@@ -327,6 +323,7 @@ class FakeFeed:
         self.previews: list[int] = []
         self.event_previews: list[str] = []
         self.cursors: list[str | None] = []
+        self.tried: list[Any] = []
         self.searched: list[tuple[str, bytes]] = []
         self.answered = anyio.Event()
         self.answered.set()
@@ -339,7 +336,16 @@ class FakeFeed:
             "events": tuple(Keyed(e.event_id, e) for e in (events() if full else [])),
             "guards": tuple(Keyed(g.id, g) for g in ([guard()] if full else [])),
             "scenes": tuple(Keyed(s.scene_id, s) for s in ([scene(n) for n in range(1, 41)] if full else [])),
+            "photos": (),
+            "review": (),
+            "files": (),
         }
+        for name, rows in fake_library.lists().items():
+            self.lists[name] = tuple(Keyed(key, row) for key, row in rows) if full else ()
+        self.library = fake_library.library_status() if full else schema.LibraryStatus(
+            in_progress=False, last_sync=None, albums_total=0, albums_synced=0, photos_total=0,
+            photos_synced=0, errors=[],
+        )  # fmt: skip
         self.items = activity() if full else []
 
     async def run(self, send: Callable[[Event], None]) -> None:
@@ -389,9 +395,15 @@ class FakeFeed:
         """The lists that are looked at."""
         if self.kind == "error":
             return
+        if self.interest.library:
+            self.send(LibraryArrived(self.library))
         for name in sorted(self.interest.lists):
             subject = ("", "")
             rows = self.lists[name]
+            if name in ("photos", "review", "files"):
+                subject = getattr(self.interest, name)
+                rows = self.of_subject(name, subject) if self.items else ()
+                self.send(ListAsked(name, subject))
             if name == "scenes":
                 batch, words = self.interest.scenes
                 subject = (batch, words)
@@ -400,6 +412,17 @@ class FakeFeed:
                     rows = tuple(row for row in rows if row.value.live)
                 self.send(ListAsked(name, subject))
             self.send(ListArrived(name, NOW, rows, subject))
+
+    def of_subject(self, name: ListName, subject: tuple[str, str]) -> tuple[Keyed[Any], ...]:
+        if name == "files":
+            return tuple(Keyed(str(one.file_id), one) for one in fake_library.files(subject[1]))
+        if name == "photos":
+            rows = fake_library.shots(
+                "approved" if subject[0] == "album" else "review", subject[0] == "meaning"
+            )
+            return tuple(Keyed(shot.photo_id, shot) for shot in rows)
+        rows = fake_library.shots(subject[0])
+        return tuple(Keyed(str(shot.meta_id), shot) for shot in rows if subject[1] in shot.description)
 
     def look(self, interest: Interest) -> None:
         if interest != self.interest:
@@ -444,6 +467,30 @@ class FakeFeed:
 
     async def event_preview(self, photo_id: str, width: int, height: int) -> bytes:
         self.event_previews.append(photo_id)
+        return picture(width, height)
+
+    async def review_ids(self, status: str, words: str) -> tuple[int, ...]:
+        return tuple(row.value.meta_id for row in self.of_subject("review", (status, words)))
+
+    async def names_dry_run(self, album_keys: tuple[str, ...] | None) -> schema.NamesReport:
+        items = [n for n in fake_library.names() if n.action == "rename"]
+        items = [n for n in items if album_keys is None or n.album_key in album_keys]
+        return schema.NamesReport(items=items, renamed=len(items), kept=3, failed=[], dry_run=True)
+
+    async def try_exchange(self, ask: Any) -> str:
+        self.tried.append(ask)
+        if "nowhere" in str(ask):
+            raise AskFailed("/nowhere is no database", "name the file that the other sent")
+        return "they have 1,204 that you lack, 6.0 GB; 5 look like pictures of yours"
+
+    async def library_preview(self, photo_id: str, width: int, height: int) -> bytes:
+        self.event_previews.append(photo_id)
+        return picture(width, height)
+
+    async def exchange_preview(self, list_id: str, file_id: int, of: str, width: int, height: int) -> bytes:
+        self.event_previews.append(f"{list_id} {file_id} {of}")
+        if file_id % 6 == 0:
+            raise AskFailed("the file is not at hand")
         return picture(width, height)
 
     async def preview(self, version_id: int, width: int, height: int) -> bytes:

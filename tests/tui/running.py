@@ -13,6 +13,7 @@ from tui.app import Dashboard
 from tui.screens.photos import FoundView, PhotosView
 from tui.screens.picture import Canvas
 from tui.screens.scenes import Scenes
+from tui.widgets.frames import Frames
 from tui.widgets.stages import Stages
 
 if TYPE_CHECKING:
@@ -50,6 +51,12 @@ async def settled(app: Dashboard, pilot: Pilot[None]) -> None:
         stages = screen.query_one(Stages)
         with anyio.fail_after(5):
             while stages.wants():
+                await anyio.sleep(0.01)
+        await pilot.pause()
+    frames = next(iter(screen.query(Frames)), None) if screen is not None else None
+    if frames is not None and app.screen is screen and app.pictures and app.state.live:
+        with anyio.fail_after(5):
+            while frames.wants():
                 await anyio.sleep(0.01)
         await pilot.pause()
     view = app.screen

@@ -12,13 +12,13 @@ BEGIN, END = "<!-- keys: made from tui/keys.py -->\n", "<!-- end of keys -->\n"
 SCOPES = {
     "all": "Everywhere",
     "move": "In every list",
-    "list": "In Batches, Scenes, Events, Jobs, Guards and Activity",
+    "list": "On every screen with a list",
 }
 
 
 def table() -> str:
     """The keys in Markdown, by screen."""
-    titles = {**SCOPES, **{mode.name: mode.title for mode in keys.MODES}}
+    titles = {**SCOPES, **{mode.name: mode.title for mode in (*keys.MODES, *keys.INNER)}}
     lines: list[str] = []
     for scope, title in titles.items():
         members = [key for key in keys.KEYS if key.scope == scope]

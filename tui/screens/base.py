@@ -11,6 +11,7 @@ from textual.screen import Screen
 
 from tui import keys
 from tui.asks import Interest
+from tui.state import PARTS
 from tui.widgets.chrome import FlashLine, Footer, Header, Tabs, banner_line, header_line
 from tui.widgets.lines import TONE_CLASSES, Lines
 
@@ -25,10 +26,7 @@ if TYPE_CHECKING:
     from tui.look import Glyphs, Line
     from tui.state import Part, State
 
-EVERYTHING: frozenset[Part] = frozenset(
-    {"link", "status", "sync", "activity", "batches", "scenes", "events", "jobs", "guards", "busy", "flash"}
-)
-
+EVERYTHING: frozenset[Part] = frozenset(PARTS)
 
 BREAKPOINTS: list[tuple[int, str]] = [(0, "-narrow"), (100, "-wide"), (140, "-very-wide")]
 """Columns from which a screen has these classes."""
@@ -153,7 +151,8 @@ class ModeScreen(Screen[None]):
             alerts["guards"] = "warn"
         if status is not None and any(queue.failed for queue in status.queues.values()):
             alerts["jobs"] = "bad"
-        self.query_one(Tabs).render_tabs(self.mode, alerts)
+        under = next((mode.under for mode in keys.INNER if mode.name == self.mode), self.mode)
+        self.query_one(Tabs).render_tabs(under, alerts)
 
     def paint_footer(self) -> None:
         """Shows the keys that do something now."""

@@ -160,13 +160,13 @@ class Jobs(ListScreen):
 
 def wrapped(text: str, width: int) -> list[str]:
     """`text` in lines of at most `width` cells."""
-    from rich.cells import chop_cells
+    from rich.cells import cell_len, chop_cells
 
     lines: list[str] = []
     line = ""
     for word in text.split(" "):
         for piece in chop_cells(word, width) or [""]:
-            if line and len(line) + 1 + len(piece) > width:
+            if line and cell_len(line) + 1 + cell_len(piece) > width:
                 lines.append(line)
                 line = piece
             else:

@@ -9,6 +9,7 @@ from textual.screen import ModalScreen
 from textual.strip import Strip
 
 from tui.widgets.lines import TONE_CLASSES, Lines, Toned
+from tui.widgets.picture import LibraryWant, SharedWant
 from tui.widgets.stages import Want
 
 if TYPE_CHECKING:
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from syncd.control import schema
+    from tui.asks_library import Shot
     from tui.look import Line
-    from tui.widgets.picture import PhotoWant
+    from tui.widgets.stages import AnyWant
 
 
 class Canvas(Toned):
@@ -48,7 +50,7 @@ class PictureView(ModalScreen[None]):
         """What is said below it."""
         raise NotImplementedError
 
-    def want(self, width: int, height: int) -> Want | PhotoWant:
+    def want(self, width: int, height: int) -> AnyWant:
         """The picture that fits into so many cells."""
         raise NotImplementedError
 
@@ -87,3 +89,32 @@ class VersionPicture(PictureView):
 
     def want(self, width: int, height: int) -> Want:
         return Want(self.version.version_id, self.version.sha256 or "", width, height)
+
+
+class LibraryPicture(PictureView):
+    """A photo of the library."""
+
+    def __init__(self, shot: Shot) -> None:
+        super().__init__()
+        self.shot = shot
+
+    def caption(self) -> Line:
+        shot = self.shot
+        return (f" {shot.name}  ", "bold"), (shot.description or shot.caption, "dim")
+
+    def want(self, width: int, height: int) -> LibraryWant:
+        return LibraryWant(self.shot.photo_id, width, height)
+
+
+class SharedPicture(PictureView):
+    """A file of a list of the exchange."""
+
+    def __init__(self, name: str, list_id: str, file_id: int, of: str) -> None:
+        super().__init__()
+        self.file_name, self.file = name, (list_id, file_id, of)
+
+    def caption(self) -> Line:
+        return ((f" {self.file_name}", "bold"),)
+
+    def want(self, width: int, height: int) -> SharedWant:
+        return SharedWant(*self.file, width, height)

@@ -70,6 +70,8 @@ class Header(Lines):
 class Tabs(Lines):
     """The screens with their keys; a click goes there."""
 
+    _ends: Sequence[tuple[int, str]] = ()
+
     class Chosen(Message):
         def __init__(self, mode: str) -> None:
             super().__init__()
@@ -77,25 +79,35 @@ class Tabs(Lines):
 
     def render_tabs(self, current: str, alerts: dict[str, str]) -> None:
         """Shows the row; `alerts` gives a mode a tone."""
-        narrow = self.size.width < 90
-        spans: list[Span] = [(" ", "")]
-        self._ends: list[tuple[int, str]] = []
-        for mode in keys.MODES:
-            tone = alerts.get(mode.name, "dim")
-            here = mode.name == current
-            spans += [
-                (f" {mode.key} ", "inverse" if here else "key"),
-                (f"{mode.title} ", "inverse" if here else tone),
-                (" " if narrow else "  ", ""),
-            ]
-            self._ends.append((width_of(spans), mode.name))
+        for shape in ("wide", "close", "tight"):
+            spans, ends = _tabs(current, alerts, shape)
+            if ends[-1][0] <= self.size.width:
+                break
+        self._ends = ends
         self.show([tuple(spans)])
 
     def on_click(self, event: events.Click) -> None:
-        for end, mode in getattr(self, "_ends", ()):
+        for end, mode in self._ends:
             if event.x < end:
                 self.post_message(self.Chosen(mode))
                 return
+
+
+def _tabs(current: str, alerts: dict[str, str], shape: str) -> tuple[list[Span], list[tuple[int, str]]]:
+    """The row of screens, and where each of them ends: ` 1 Overview `, `1 Overview` or `1Overview`."""
+    space, gap = {"wide": (" ", "  "), "close": ("", "  "), "tight": ("", " ")}[shape]
+    spans: list[Span] = [(space, "")] if space else []
+    ends: list[tuple[int, str]] = []
+    for mode in keys.MODES:
+        here = mode.name == current
+        title = (mode.short or mode.title) if shape == "tight" else f" {mode.title}"
+        spans += [
+            (f"{space}{mode.key}", "inverse" if here else "key"),
+            (f"{title}{space}", "inverse" if here else alerts.get(mode.name, "dim")),
+        ]
+        ends.append((width_of(spans), mode.name))
+        spans.append((gap, ""))
+    return spans, ends
 
 
 class Footer(Lines):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 TONES = (
     "text", "dim", "rule", "bold", "head", "key", "accent", "info", "ok", "warn", "bad", "inverse",
-    "cursor", "cursor-blurred", "flash-info", "flash-ok", "flash-warn", "flash-bad",
+    "gone", "new", "cursor", "cursor-blurred", "flash-info", "flash-ok", "flash-warn", "flash-bad",
 )  # fmt: skip
 
 
@@ -36,6 +36,37 @@ def fit(text: str, width: int, align: str = "left", more: str = "…") -> str:
         return set_cell_size(text, width - 1) + more if width > 0 else ""
     padding = " " * (width - length)
     return padding + text if align == "right" else text + padding
+
+
+def fit_spans(spans: Sequence[Span], width: int, more: str = "…") -> list[Span]:
+    """The spans in exactly `width` cells, cut with `more` at the end where they are longer."""
+    left = width - width_of(spans)
+    if left >= 0:
+        return [*spans, (" " * left, "")]
+    fitted: list[Span] = []
+    room = width - cell_len(more)
+    for text, tone in spans:
+        part = text if cell_len(text) <= room else set_cell_size(text, max(0, room))
+        fitted.append((part, tone))
+        room -= cell_len(part)
+        if room <= 0:
+            break
+    return [*fitted, (more, fitted[-1][1])] if width > 0 else []
+
+
+def folded(spans: Sequence[Span], width: int, indent: str = "") -> list[Line]:
+    """The spans in lines of at most `width` cells, broken between spans; lines but the first begin with
+    `indent`. A span that is longer than a line is cut."""
+    lines: list[list[Span]] = [[]]
+    room = width
+    for text, tone in spans:
+        if cell_len(text) > room and lines[-1] and not text.isspace():
+            lines.append([(indent, "")])
+            room = width - len(indent)
+        part = text if cell_len(text) <= room else set_cell_size(text, max(0, room))
+        lines[-1].append((part, tone))
+        room -= cell_len(part)
+    return [tuple(line) for line in lines]
 
 
 def width_of(spans: Iterable[Span]) -> int:

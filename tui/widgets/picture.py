@@ -48,6 +48,24 @@ class PhotoWant(NamedTuple):
     rows: int
 
 
+class LibraryWant(NamedTuple):
+    """A photo of the library to ask for: fits into `columns` x `rows` cells."""
+
+    photo_id: str
+    columns: int
+    rows: int
+
+
+class SharedWant(NamedTuple):
+    """A file of a list of the exchange to ask for; `of` is `theirs`, or `near`, ours that looks like it."""
+
+    list_id: str
+    file_id: int
+    of: str
+    columns: int
+    rows: int
+
+
 def boxed(pixels: Pixels, boxes: Iterable[Box], size: tuple[int, int]) -> Pixels:
     """The picture with the outlines of `boxes`, given in pixels of its original of `size`."""
     width, height, data = pixels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from rich.segment import Segment
 from textual.message import Message
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from syncd.control import schema
     from tui.look import Span
-    from tui.widgets.picture import PhotoWant
+    from tui.widgets.picture import LibraryWant, PhotoWant, SharedWant
+
+    AnyWant: TypeAlias = "Want | PhotoWant | LibraryWant | SharedWant"
 
 MIN_WIDTH = 24
 FACTS = 3
@@ -37,15 +39,15 @@ class Pictures:
     """Pictures that were asked for lately; a text in place of one says why there is none."""
 
     def __init__(self, limit: int = 64) -> None:
-        self._kept: OrderedDict[Want | PhotoWant, list[Strip] | str] = OrderedDict()
+        self._kept: OrderedDict[AnyWant, list[Strip] | str] = OrderedDict()
         self._limit = limit
 
-    def get(self, want: Want | PhotoWant) -> list[Strip] | str | None:
+    def get(self, want: AnyWant) -> list[Strip] | str | None:
         if want in self._kept:
             self._kept.move_to_end(want)
         return self._kept.get(want)
 
-    def put(self, want: Want | PhotoWant, picture: list[Strip] | str) -> None:
+    def put(self, want: AnyWant, picture: list[Strip] | str) -> None:
         self._kept[want] = picture
         while len(self._kept) > self._limit:
             self._kept.popitem(last=False)

@@ -15,7 +15,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui.keys import KEYS
-from tui.widgets.lines import Toned, fit
+from tui.widgets.lines import Toned, fit, fit_spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,7 +37,8 @@ class Column(NamedTuple):
     drop: int = 0
 
 
-Cells = tuple["Span", ...]
+Cells = tuple["Span | Line", ...]
+"""One for each column: a text with its tone, or several."""
 
 
 class VirtualTable(Toned, ScrollView, can_focus=True):
@@ -312,8 +313,12 @@ class VirtualTable(Toned, ScrollView, can_focus=True):
         ]
         cells = self.cells(row.value)
         for number, column in self.layout_columns(width):
-            text, tone = cells[number]
-            spans += [(fit(text, column.width, column.align, glyphs.more), tone), ("  ", "")]
+            cell = cells[number]
+            if cell and isinstance(cell[0], str):
+                text, tone = cell
+                spans += [(fit(text, column.width, column.align, glyphs.more), tone), ("  ", "")]
+            else:
+                spans += [*fit_spans(cell, column.width, glyphs.more), ("  ", "")]
         under = ("cursor" if self.has_focus else "cursor-blurred") if holds else ""
         return self.strip(spans, width, under)
 
