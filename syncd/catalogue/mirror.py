@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Collection, Iterable
 from typing import NamedTuple
 
 import aiosqlite
+import anyio.to_thread
+import msgspec
 
 from syncd.catalogue._sqlite import NOW
 from syncd.catalogue.names import texts_of
@@ -87,6 +90,7 @@ class StateRow(NamedTuple):
     last_sync: str | None
 
 
+_decode = msgspec.json.Decoder(tuple[str, ...]).decode
 _DUE = f"(q.retry_at IS NULL OR q.retry_at <= {NOW})"
 
 _PAIRS = f"""
@@ -105,7 +109,7 @@ LEFT JOIN smugmug_album_photos l ON l.album_id = q.album_id AND l.photo_id = q.p
 LEFT JOIN ai_metadata m ON m.photo_id = q.photo_id AND m.approved
 LEFT JOIN album_name_hints h ON h.album_key = a.album_key
 """
-_LISTS = frozenset(map(Pair._fields.index, ("keywords", "tags", "categories", "teams")))
+_LISTS = tuple(map(Pair._fields.index, ("keywords", "tags", "categories", "teams")))
 
 
 async def is_due(db: aiosqlite.Connection) -> bool:
@@ -116,14 +120,24 @@ async def is_due(db: aiosqlite.Connection) -> bool:
 
 async def pairs(db: aiosqlite.Connection, limit: int) -> list[Pair]:
     """Marked photos that are due, by album."""
-    found = []
-    async with db.execute(_PAIRS, (limit,)) as rows:
-        async for row in rows:
-            values = [
-                texts_of(row[n + 2]) if n in _LISTS else row[n + 2] for n in range(1, len(Pair._fields))
-            ]
-            found.append(Pair._make([Mark(*row[:3]), *values]))
-    return found
+    rows = await db.execute_fetchall(_PAIRS, (limit,))
+    return await anyio.to_thread.run_sync(lambda: [_pair(row) for row in rows])
+
+
+def _pair(row: sqlite3.Row) -> Pair:
+    values = list(row[2:])
+    values[0] = Mark(*row[:3])
+    for place in _LISTS:
+        listed = values[place]
+        values[place] = () if listed == "[]" else _texts(listed)
+    return Pair._make(values)
+
+
+def _texts(listed: str) -> tuple[str, ...]:
+    try:
+        return _decode(listed)
+    except msgspec.MsgspecError:
+        return texts_of(listed)  # something else is among them
 
 
 async def album_names(db: aiosqlite.Connection) -> list[AlbumName]:

@@ -81,27 +81,10 @@ def plan_comparison(
 def row_of(pair: Pair) -> MirrorRow:
     """The mirror's row of a photo in an album."""
     return MirrorRow(
-        image_key=pair.image_key,
-        album_key=pair.album_key,
-        album_name=pair.album_name,
-        imageurl=pair.image_url,
-        thumbnailurl=pair.thumbnail_url,
-        sport_type=pair.sport,
-        photo_date=pair.date_taken,
-        filename=pair.filename,
-        title=pair.title,
-        caption=pair.caption,
-        keywords=pair.keywords,
-        description=pair.description,
-        tags=pair.tags,
-        categories=pair.categories,
-        teams=pair.teams,
-        event=pair.event,
-        confidence=pair.confidence,
-        width=pair.width,
-        height=pair.height,
-        embedding=pair.embedding,
-    )
+        pair.image_key, pair.album_key, pair.album_name, pair.image_url, pair.thumbnail_url, pair.sport,
+        pair.date_taken, pair.filename, pair.title, pair.caption, pair.keywords, pair.description, pair.tags,
+        pair.categories, pair.teams, pair.event, pair.confidence, pair.width, pair.height, pair.embedding,
+    )  # fmt: skip
 
 
 class Mirroring:

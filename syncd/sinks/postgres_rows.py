@@ -5,9 +5,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -19,8 +18,7 @@ _DIGEST_APART: Final = frozenset(("album_name", "album_key", "image_key"))
 """Not in a row's digest: the album's name is the album's affair, the keys say which row it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class MirrorRow:
+class MirrorRow(NamedTuple):
     """One photo in one album, in the catalogue's terms. `embedding` is little-endian float32, `photo_date`
     has no zone. None and empty: nothing to say, which leaves alone what somebody else wrote."""
 
@@ -51,10 +49,12 @@ class MirrorRow:
 
 def document(rows: Sequence[MirrorRow], table: Table) -> str:
     """The rows as JSON for `upsert` and `digests`: a list of objects with the keys c0, c1 …"""
-    writers = [
-        (f"c{number}", name, _writer(name, table.columns[name])) for number, name in enumerate(table.written)
-    ]
-    items = [{key: write(getattr(row, name)) for key, name, write in writers} for row in rows]
+    items: list[dict[str, Any]] = [{} for _ in rows]
+    for number, name in enumerate(table.written):
+        key, write, place = f"c{number}", _writer(name, table.columns[name]), MirrorRow._fields.index(name)
+        for item, row in zip(items, rows, strict=True):
+            if (value := write(row[place])) is not None:
+                item[key] = value
     return msgspec.json.encode(items).decode()
 
 
@@ -68,9 +68,7 @@ def _writer(name: str, column: Column) -> Callable[[Any], Any]:
         return _LISTS.get(column.form, _joined)
     if name in ("confidence", "width", "height"):
         return lambda value: value
-    if column.not_null:
-        return lambda value: clean(value or "")
-    return lambda value: clean(value) if value else None
+    return _some_text if column.not_null else _text
 
 
 def clean(text: str) -> str:
@@ -78,6 +76,16 @@ def clean(text: str) -> str:
     if text.isascii() and "\0" not in text:
         return text
     return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def _text(value: str | None) -> str | None:
+    if value and value.isascii() and "\0" not in value:
+        return value
+    return clean(value) if value else None
+
+
+def _some_text(value: str | None) -> str:
+    return clean(value or "")
 
 
 def _time(value: str | None, column: Column) -> str | None:
@@ -100,6 +108,14 @@ def _vector(value: bytes | None, size: int, brackets: str) -> str | None:
 def _array(values: Sequence[str]) -> str | None:
     if not values:
         return None
+    plain = '","'.join(values)
+    if (
+        plain.isascii()
+        and plain.isprintable()
+        and "\\" not in plain
+        and plain.count('"') == 2 * len(values) - 2
+    ):
+        return f'{{"{plain}"}}'
     escaped = [clean(value).replace("\\", "\\\\").replace('"', '\\"') for value in values]
     return '{"' + '","'.join(escaped) + '"}'
 
