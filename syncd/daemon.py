@@ -33,8 +33,9 @@ from syncd.errors import ExitCode, Fatal, SyncdError
 from syncd.flows.batches_service import BatchesService
 from syncd.flows.describe_service import DescribeService
 from syncd.flows.events_api import Events
-from syncd.flows.events_service import DriveService, FacesService
+from syncd.flows.events_service import DriveService
 from syncd.flows.exchange_service import ExchangeService
+from syncd.flows.faces_service import FacesService
 from syncd.flows.jobs import JobRunner, Outcome, Progress
 from syncd.flows.library_pictures import LibraryPictures
 from syncd.flows.library_service import LibraryService

@@ -15,7 +15,8 @@ from syncd.config import FacesConfig
 from syncd.control import schema
 from syncd.control.api import Invalid, NotFound
 from syncd.flows.events_api import Events
-from syncd.flows.events_service import DriveService, FacesService
+from syncd.flows.events_service import DriveService
+from syncd.flows.faces_service import FacesService
 from syncd.flows.jobs import JobRunner
 from syncd.flows.previews import Previews
 from syncd.flows.verify import verify
