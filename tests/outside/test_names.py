@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
+import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
 
@@ -14,8 +15,8 @@ from anyio.from_thread import start_blocking_portal
 
 from tests.fakes.faults import Handler
 from tests.fakes.smugmug import NICKNAME, FakeSmugmug, fake_smugmug
-from tests.outside.installation import BIN, Daemon, Installation, wait_for
-from tests.outside.test_smugmug_sign_in import settings, sign_in
+from tests.outside.installation import Daemon, Installation, wait_for
+from tests.outside.test_smugmug_sign_in import settings
 from tests.postgres import Database
 
 
@@ -39,16 +40,14 @@ def mirrored(database: Database) -> dict[str, list[str]]:
     return found
 
 
-def begin(place: Installation, *arguments: str) -> subprocess.Popen[bytes]:
-    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    return subprocess.Popen([BIN / "syncctl", *arguments, "--socket", place.socket], **quiet)
-
-
 def in_step(daemon: Daemon, count: int) -> None:
     wait_for(lambda: daemon.get("/api/names/verify")["synced"] == count, what="names are in step")
     assert daemon.get("/api/names/verify")["out_of_sync"] == 0
 
 
+@pytest.mark.timeout(
+    60
+)  # seconds on a quiet machine; two starts of a daemon and one of Postgres on a busy one
 def test_names_in_step(place: Installation, smug: FakeSmugmug, database: Database) -> None:
     cup, gala, only_a_date, empty = (
         smug.add_album(name) for name in ("DSC upload 3", "Upload__17 (2024)", "2024", "Empty")
@@ -62,9 +61,12 @@ def test_names_in_step(place: Installation, smug: FakeSmugmug, database: Databas
     with place.daemon() as daemon:
         refused = daemon.call("POST", "/api/names/apply", {}, status=409)
         assert "syncctl auth smugmug" in refused["hint"]
-        sign_in(place)
-        place.ctl("smugmug", "sync")
-        place.ctl("names", "hint", cup, "--teams", "Tigers,Lions", "--sport", "soccer")
+        with urllib.request.urlopen(daemon.call("POST", "/api/auth/smugmug/start")["url"]):
+            pass  # the browser is sent back to the daemon
+        wait_for(lambda: daemon.services()["smugmug"]["state"] == "running", what="somebody has signed in")
+        assert daemon.job(daemon.call("POST", "/api/smugmug/sync", {}, 202)["job_id"])["state"] == "done"
+        hint = {"teams": ["Tigers", "Lions"], "sport": "soccer"}
+        daemon.call("PUT", f"/api/names/hints/{cup}", hint)
         daemon.call("PUT", f"/api/names/hints/{gala}", {"event": "Spring Gala"})
 
         plan = {item["album_key"]: item for item in daemon.get("/api/names/plan")["items"]}
@@ -77,7 +79,7 @@ def test_names_in_step(place: Installation, smug: FakeSmugmug, database: Databas
         assert dry["items"] == list(plan.values())
         assert place.rows("SELECT * FROM album_name_changes") == []
 
-        report = place.ctl("names", "apply", "--json").json
+        report = daemon.call("POST", "/api/names/apply", {})
         assert (report["renamed"], report["kept"], report["failed"]) == (2, 2, [])
         assert {key: smug.albums[key].name for key in new} == new
         wait_for(lambda: mirrored(database) == {**{k: [n] for k, n in new.items()}, only_a_date: ["2024"]})
@@ -91,9 +93,11 @@ def test_names_in_step(place: Installation, smug: FakeSmugmug, database: Databas
         undo_and_more(place, daemon, smug, database, old, cup, gala)
         # It is killed after SmugMug has done what it was asked for, and before anybody knows.
         smug.fail("album.patch", done_but_not_said)
-        with begin(place, "names", "apply", "--album", gala):
+        with ThreadPoolExecutor(1) as elsewhere:
+            broken_off = elsewhere.submit(daemon.call, "POST", "/api/names/apply", {"album_keys": [gala]})
             wait_for(lambda: smug.albums[gala].name == new[gala])
             daemon.kill()
+            assert broken_off.exception() is not None
         assert place.value("SELECT state FROM album_name_changes ORDER BY id DESC LIMIT 1") == "begun"
     with place.daemon() as daemon:
         in_step(daemon, 4)
@@ -111,7 +115,7 @@ def undo_and_more(
 ) -> None:  # fmt: skip
     """Rollback, somebody's own names, and a mirror that refuses."""
     smug.rename_album(cup, "Eva's own")
-    back = place.ctl("names", "rollback", "--since", "1h", "--json", code=4).json
+    back = daemon.call("POST", "/api/names/rollback", {"since": "1h"})
     assert back["restored"] == 1
     assert [one["album_key"] for one in back["refused"]] == [cup]
     assert "Eva's own" in back["refused"][0]["reason"]
@@ -130,7 +134,7 @@ def undo_and_more(
     assert "nobody renames here" in report["mirror_failed"][0]["reason"]
     assert smug.albums[cup].name == "Tigers vs Lions - May 30"
     assert mirrored(database)[cup] == ["Eva's own"]
-    assert place.ctl("names", "verify", code=4).out.splitlines()[-1] == "Synced: 3/4"
+    assert daemon.get("/api/names/verify")["synced"] == 3
     database.run("DROP TRIGGER no ON photo_metadata")
     daemon.call("POST", "/api/resume", {"service": "names"})
     in_step(daemon, 4)
