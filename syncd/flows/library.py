@@ -352,20 +352,14 @@ class LibrarySync:
 
     def _tell_photos(self, reading: Reading, effects: PageEffects) -> None:
         """One line an album, whatever happened to its photos."""
-        words = [
-            f"{count:,} {what}"
-            for count, what in (
-                (effects.added, "added"),
-                (effects.replaced, "replaced"),
-                (effects.changed - effects.replaced, "changed"),
-            )
-            if count > 0
-        ]
+        changed = effects.changed - effects.replaced
+        counts = ((effects.added, "added"), (effects.replaced, "replaced"), (changed, "changed"))
+        words = [f"{_photos(count)} {what}" for count, what in counts if count > 0]
         if effects.kept:
-            words.append(f"{effects.kept:,} approved descriptions kept for replaced photos")
+            words.append(f"approved descriptions kept for {effects.kept:,} of the replaced")
         if words:
             data = effects._asdict()
-            self._emit("photos", reading.album_key, f"{reading.title}: photos {', '.join(words)}", data)
+            self._emit("photos", reading.album_key, f"{reading.title}: {', '.join(words)}", data)
 
     async def _tell_left(self, leaving: list[Departure], titles: dict[str, str]) -> None:
         counts = Counter(one.album_key for one in leaving)
@@ -376,7 +370,11 @@ class LibrarySync:
             data = {"photos": counts.pop(key, 0)}
             self._emit("removed", key, f"{title} is not in the library any more", data)
         for key, count in counts.items():
-            words = f"{known[key].title if key in known else key}: photos {count:,} removed"
+            words = f"{known[key].title if key in known else key}: {_photos(count)} removed"
             if moved[key]:
                 words += f", {moved[key]:,} of them in another album"
             self._emit("removed", key, words, {"count": count, "moved": moved[key]})
+
+
+def _photos(count: int) -> str:
+    return "1 photo" if count == 1 else f"{count:,} photos"

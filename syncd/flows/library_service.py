@@ -78,8 +78,8 @@ class LibraryService:
 
     @property
     def health(self) -> Health:
-        """How SmugMug was when it was last asked."""
-        return self._poller.health
+        """How SmugMug was when it was last asked; a sync that comes on says that it is well."""
+        return Health() if self.current is not None and self.current.pages else self._poller.health
 
     @property
     def next_sync_at(self) -> str | None:
@@ -166,7 +166,7 @@ class LibraryService:
             self._poller.resume_later(Health("backing_off", known.reason, None, left_s))
 
     def _say(self, handle: ServiceHandle) -> None:
-        health = self._poller.health
+        health = self.health
         if health.state == "running" or not self.is_set_up:
             handle.set_state("running")
             return

@@ -147,7 +147,18 @@ async def test_before_anybody_signed_in(desk: Desk) -> None:
         assert (await desk.now()).is_idle
         async with client_of(desk.smug, desk.clock) as client:
             desk.made = client
+            desk.smug.fill(next(iter(desk.smug.albums)), 150, seeds=1)
+            desk.smug.latency_s = 0.1
             desk.service.signed_in(NICKNAME)
+
+            async def in_its_midst() -> bool:
+                status = await desk.answers.sync_status()
+                return status.in_progress and status.photos_synced > 0
+
+            await until(in_its_midst)
+            assert (await desk.answers.sync_status()).errors == [], "what was said before holds no more"
+            await until(lambda: _is(desk.handle.state == ("running", None)))
+            desk.smug.latency_s = 0.0
             await until(lambda: _albums(desk, 1))
             assert [told[0] for told in desk.told].count("account") == 2, "said once, and that it goes on"
             desk.smug.revoke(NICKNAME)

@@ -59,9 +59,9 @@ async def test_what_changed_is_told_in_groups(here: Place) -> None:
     await here.sync()
     assert set(here.told) == {
         ("renamed", two, "Album 1 is called Cup \x1b[2J final now"),
-        ("photos", one, "Album 0: photos 3 added, 1 replaced"),
-        ("photos", two, "Cup \x1b[2J final: photos 1 added"),
-        ("removed", one, "Album 0: photos 2 removed, 1 of them in another album"),
+        ("photos", one, "Album 0: 3 photos added, 1 photo replaced"),
+        ("photos", two, "Cup \x1b[2J final: 1 photo added"),
+        ("removed", one, "Album 0: 2 photos removed, 1 of them in another album"),
     }
     removed = "SELECT image_key FROM smugmug_photos WHERE removed_at IS NOT NULL"
     assert await here.rows(removed) == [(second,)]
@@ -295,7 +295,7 @@ async def test_replaced_photos_are_described_again_unless_a_person_approved(here
     assert history[ids[person]] == "the photo was replaced; the approved description was kept"
     assert history[ids[machine]] == "the photo was replaced"
     assert await here.one("SELECT count(*) FROM smugmug_photos WHERE perceptual_hash IS NOT NULL") == 0
-    assert any("1 approved descriptions kept" in told[2] for told in here.told)
+    assert any("approved descriptions kept for 1 of the replaced" in told[2] for told in here.told)
 
 
 async def test_a_photo_in_process_is_looked_at_again(here: Place) -> None:

@@ -96,7 +96,7 @@ def test_a_library_is_mirrored_tied_to_the_archive_and_followed(
         told = [(i["kind"], i["message"]) for i in daemon.get("/api/activity?limit=1000")["items"]]
         assert ("renamed", "Gala is called Gala night now") in told
         assert ("removed", "Empty is not in the library any more") in told
-        assert any(kind == "photos" and "1 replaced" in words for kind, words in told)
+        assert any(kind == "photos" and "1 photo replaced" in words for kind, words in told)
         daemon.wait_idle()
         scene = daemon.get("/api/scenes/roll-goal")
         assert scene["albums"] == [], "it shows another picture now"
