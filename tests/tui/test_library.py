@@ -313,17 +313,17 @@ async def test_an_exchange_is_tried_before_it_is_done() -> None:
         assert "/nowhere is no database" in dashboard.text()
         assert "name the file that the other sent" in dashboard.text()
         await dashboard.press("ctrl+u")
-        await typed(dashboard, "them")
+        await typed(dashboard, "/them")
         assert "they have 1,204 that you lack" in dashboard.text()
         assert dashboard.feed.asked == []
         await dashboard.press(*YES)
-        assert dashboard.feed.tried == [Analyze("/nowhere"), Analyze("them")]
+        assert dashboard.feed.tried == [Analyze("/nowhere"), Analyze("/them")]
         await dashboard.press("i")
-        await typed(dashboard, "in", *YES, "x")
-        await typed(dashboard, "list")
-        await typed(dashboard, "out", *YES, "c", *YES)
+        await typed(dashboard, "/in", *YES, "x")
+        await typed(dashboard, "/list")
+        await typed(dashboard, "/out", *YES, "c", *YES)
         assert dashboard.feed.asked == [
-            Analyze("them"), Import("x-7f3a", "in"), Export("list", "out"), CleanList("x-7f3a"),
+            Analyze("/them"), Import("x-7f3a", "/in"), Export("/list", "/out"), CleanList("x-7f3a"),
         ]  # fmt: skip
         await dashboard.press("j", "v")
         assert "nothing of it was imported yet" in dashboard.text()

@@ -13,6 +13,7 @@ from tui.asks_exchange import Analyze, CleanList, Export, Import, VerifyList
 from tui.screens.base import bindings
 from tui.screens.jobs import wrapped
 from tui.screens.lists import ListScreen, Order
+from tui.screens.people import path_of
 from tui.widgets.lines import Lines
 from tui.widgets.table import Column
 
@@ -212,7 +213,7 @@ class Exchange(ListScreen):
             return
         await self._try(
             "Export for a list", "The folder to gather the files in; an export that broke off goes on there.",
-            "/media/disk/for-them", lambda folder: Export(path, folder), "Export", "count",
+            "/media/disk/for-them", lambda folder: Export(absolute(path), folder), "Export", "count",
         )  # fmt: skip
 
     async def _try(
@@ -226,7 +227,7 @@ class Exchange(ListScreen):
             which = WhichWords(headline, hint=hint, example=example, does=does, text=text, wrong=wrong)
             if (typed := await self.app.push_screen_wait(which)) is None:
                 return
-            text, ask = typed, make(typed)
+            text, ask = typed, make(absolute(typed))
             self.dashboard.flash(f"trying, nothing is changed {self.glyphs.more}")
             try:
                 would = await self.dashboard.feed.try_exchange(ask)
@@ -259,3 +260,8 @@ class Exchange(ListScreen):
     def do_copy(self) -> None:
         if (row := self.selected) is not None:
             self.dashboard.copy(row.value.list_file or row.key)
+
+
+def absolute(typed: str) -> str:
+    """The path that is meant, as it is typed here or as terminals paste it."""
+    return str(path_of(typed).absolute())
