@@ -207,6 +207,7 @@ class FakeVision:
     in_flight: int = 0
     most_in_flight: int = 0
     script: Script = field(default_factory=Script)
+    _asked: dict[int, Asked] = field(default_factory=dict)
 
     def fail(self, where: str, *acts: Any) -> None:
         """Accidents for the next requests of an operation ("chat.completions", "embeddings" or "*")."""
@@ -227,7 +228,7 @@ class FakeVision:
         operation = request.match_info.route.name or "unknown"
         payload = await request.json() if request.can_read_body else {}
         asked = Asked(operation, payload, request.headers.get("Authorization"))
-        request["asked"] = asked
+        self._asked[id(request)] = asked
         self.asked.append(asked)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -245,9 +246,10 @@ class FakeVision:
             return answer
         finally:
             self.in_flight -= 1
+            del self._asked[id(request)]
 
     async def _chat(self, request: web.Request) -> web.Response:
-        asked: Asked = request["asked"]
+        asked = self._asked[id(request)]
         payload = asked.payload
         if payload.get("model") != self.model:
             return refusal(404, f"The model `{payload.get('model')}` does not exist", "model_not_found")
