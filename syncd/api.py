@@ -376,6 +376,8 @@ class DaemonApi:
             self._drive.try_again()
         if service in (None, "smugmug"):
             self.library.try_again()
+        if service in (None, "describe"):
+            self.metadata.retried("describe")
         if service in (None, "mirror"):
             await self._mirror.wake(again=True)
         if service in (None, "names"):
