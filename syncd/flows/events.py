@@ -247,11 +247,11 @@ class Follower:
                     children.append(item)
         except NotFound:
             children = []  # the feed says what became of it, and what was in it
-        seen = [Seen(item.item_id, item) for item in children]
-        while len(seen) > _AT_ONCE:  # not the whole of a large folder on the event loop at once
-            await self._route(seen[:_AT_ONCE], "")
-            seen = seen[_AT_ONCE:]
-        await self._route(seen, folder_id)
+        # Not the whole of a large folder on the event loop at once; with the last part it is listed.
+        for start in range(0, len(children) or 1, _AT_ONCE):
+            part = children[start : start + _AT_ONCE]
+            is_last = start + _AT_ONCE >= len(children)
+            await self._route([Seen(item.item_id, item) for item in part], folder_id if is_last else "")
         return children
 
     async def _look(self, client: DriveClient, item_id: str) -> None:
