@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import asdict
 
 import aiosqlite
@@ -39,7 +39,7 @@ class MetadataAnswers:
         service: DescribeService,
         config: Callable[[], Config],
         emit: Emit,
-        on_approved: Callable[[], None] = lambda: None,
+        on_approved: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._service = service
@@ -113,7 +113,7 @@ class MetadataAnswers:
         if row is None:
             raise _unknown(metadata_id)
         self._service.wake(edited=metadata_id)
-        self._on_approved()
+        await self._tell_others()
         words = f"{row.filename}: {row.status}, version {row.version}, by {patch.changed_by}"
         self._emit("edited", self._service.name, str(metadata_id), words, {"reason": patch.reason})
         return _item(row)
@@ -131,13 +131,17 @@ class MetadataAnswers:
             if missing.status is None:
                 raise _unknown(missing.id)
         if approved:
-            self._on_approved()
+            await self._tell_others()
             words = f"{approved:,} descriptions approved by {by}" if approved != 1 else f"approved by {by}"
             self._emit("approved", self._service.name, "", words, {"count": approved})
         return schema.MetadataApproved(
             approved=approved,
             skipped=[schema.NotApproved(id=one.id, reason=_REASONS[str(one.status)]) for one in skipped],
         )
+
+    async def _tell_others(self) -> None:
+        if self._on_approved is not None:
+            await self._on_approved()
 
     # --- finding ------------------------------------------------------------------------------------
 
