@@ -135,10 +135,12 @@ async def titles(db: aiosqlite.Connection, *, removed: bool = False) -> dict[str
     return dict(await db.execute_fetchall(f"SELECT album_key, title FROM smugmug_albums{where}"))  # type: ignore[arg-type]
 
 
-async def set_title(db: aiosqlite.Connection, album_key: str, title: str) -> None:
-    """Records the name that SmugMug has."""
+async def set_title(db: aiosqlite.Connection, album_key: str, title: str, updated: str | None) -> None:
+    """Records the name that SmugMug has, and the album's stamp with it."""
     await db.execute(
-        "UPDATE smugmug_albums SET title = ? WHERE album_key = ? AND title <> ?", (title, album_key, title)
+        "UPDATE smugmug_albums SET title = ?, album_updated = coalesce(?, album_updated)"
+        " WHERE album_key = ? AND title <> ?",
+        (title, updated, album_key, title),
     )
 
 
@@ -164,8 +166,8 @@ async def begin(
     return cursor.lastrowid
 
 
-async def confirm(db: aiosqlite.Connection, change_id: int, name: str) -> None:
-    """SmugMug calls the album `name` now."""
+async def confirm(db: aiosqlite.Connection, change_id: int, name: str, updated: str | None) -> None:
+    """SmugMug calls the album `name` now; `updated` is its stamp of that."""
     await db.execute(
         f"UPDATE album_name_changes SET state = 'confirmed', confirmed_at = {NOW}, new_name = ?, error = NULL"
         " WHERE id = ? AND state = 'begun'",
@@ -173,7 +175,7 @@ async def confirm(db: aiosqlite.Connection, change_id: int, name: str) -> None:
     )
     row = await change(db, change_id)
     if row is not None:
-        await set_title(db, row.album_key, name)
+        await set_title(db, row.album_key, name, updated)
 
 
 async def fail(db: aiosqlite.Connection, change_id: int, error: str) -> None:

@@ -260,7 +260,7 @@ class Names:
         except Transient as error:
             return "unsure", _said(error)
         if found.name != old_name:
-            await self.catalogue.write(partial(queries.set_title, album_key=key, title=found.name))
+            await self._note(found)
             if found.name == new_name:
                 return "same", ""
             return "failed", f"it is called {found.name!r} now, no longer {old_name!r}: somebody renamed it"
@@ -289,7 +289,7 @@ class Names:
             if isinstance(error, AuthRejected):
                 raise
             return "failed", reason
-        await self._confirm(change_id, wish, album.name)
+        await self._confirm(change_id, wish, album)
         if album.name != new_name:
             return "failed", f"SmugMug made {album.name!r} of {new_name!r}"
         return "renamed", ""
@@ -310,21 +310,29 @@ class Names:
                 settled = False
                 continue
             if found.name == row.new_name:
-                await self._confirm(row.id, wish, found.name)
+                await self._confirm(row.id, wish, found)
             elif found.name == row.old_name:
                 ending, _ = await self._carry_out(client, row.id, wish)
                 settled = settled and ending != "unsure"
             else:
-                await self.catalogue.write(
-                    partial(queries.set_title, album_key=row.album_key, title=found.name)
-                )
+                await self._note(found)
                 await self._fail(row.id, wish, f"it is called {found.name!r} now: somebody renamed it")
         return settled
 
-    async def _confirm(self, change_id: int, wish: Wish, name: str) -> None:
-        await self.catalogue.write(partial(queries.confirm, change_id=change_id, name=name))
-        data = {"change_id": change_id, "old_name": wish.old_name, "new_name": name}
-        self._emit("renamed", NAMES, wish.album_key, f"{wish.old_name} is called {name} now", data)
+    async def _note(self, album: AlbumInfo) -> None:
+        """Somebody else gave it this name."""
+        await self.catalogue.write(
+            partial(
+                queries.set_title, album_key=album.album_key, title=album.name, updated=album.last_updated
+            )
+        )
+
+    async def _confirm(self, change_id: int, wish: Wish, album: AlbumInfo) -> None:
+        await self.catalogue.write(
+            partial(queries.confirm, change_id=change_id, name=album.name, updated=album.last_updated)
+        )
+        data = {"change_id": change_id, "old_name": wish.old_name, "new_name": album.name}
+        self._emit("renamed", NAMES, wish.album_key, f"{wish.old_name} is called {album.name} now", data)
 
     async def _fail(self, change_id: int, wish: Wish, reason: str) -> None:
         await self.catalogue.write(partial(queries.fail, change_id=change_id, error=reason))

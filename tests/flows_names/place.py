@@ -53,13 +53,21 @@ class SmugMugSide:
         self.names: dict[str, str] = {}
         self.refuses: dict[str, Exception] = {}
         self.asked: list[tuple[str, str]] = []
+        self._stamps = 0
         self._faults = faults
+
+    def stamp(self) -> str:
+        """Another second."""
+        self._stamps += 1
+        return (
+            f"2026-06-14T{self._stamps // 3600:02}:{self._stamps // 60 % 60:02}:{self._stamps % 60:02}+00:00"
+        )
 
     async def album(self, album_key: str) -> AlbumInfo:
         self._faults.point()
         if album_key not in self.names:
             raise http.NotFound("cannot read the album: SmugMug knows none of this key")
-        return AlbumInfo(album_key, self.names[album_key])
+        return AlbumInfo(album_key, self.names[album_key], last_updated=self.stamp())
 
     async def rename_album(self, album_key: str, name: str) -> AlbumInfo:
         self._faults.point()
@@ -70,7 +78,7 @@ class SmugMugSide:
             raise http.NotFound("cannot rename the album: SmugMug knows none of this key")
         self.names[album_key] = name
         self._faults.point()
-        return AlbumInfo(album_key, name)
+        return AlbumInfo(album_key, name, last_updated=self.stamp())
 
 
 class MirrorSide:

@@ -228,6 +228,21 @@ async def test_rollback_of_what_was_not_done(here: Place) -> None:
     assert dict((await here.undo(1)).failed) == {"k0": "change 1 was not carried out"}
 
 
+async def test_a_list_that_was_fetched_before_a_rename_does_not_bring_the_old_name_back(here: Place) -> None:
+    async def listed(title: str, updated: str) -> str:
+        sql = "UPDATE smugmug_albums SET title = ?, album_updated = ? WHERE album_key = 'k0'"
+        await here.catalogue.write(lambda db: db.execute(sql, (title, updated)))
+        return (await here.titles())["k0"]
+
+    before = here.smugmug.stamp()
+    assert await listed("DSC 0", before) == "DSC 0"
+    await here.apply("k0")
+    assert await listed("DSC 0", before) == NEW["k0"]
+    # A name that somebody else has given since is believed, the old one as well.
+    assert await listed("DSC 0", here.smugmug.stamp()) == "DSC 0"
+    assert await listed("Eva's own", here.smugmug.stamp()) == "Eva's own"
+
+
 async def test_a_crash_is_not_finished_over_somebody_elses_name(here: Place) -> None:
     here.faults.choose({3: Crash()})
     with pytest.raises(Crash):

@@ -22,6 +22,12 @@ CREATE INDEX album_name_changes_unmirrored ON album_name_changes (id)
     WHERE state = 'confirmed' AND mirrored_at IS NULL;
 CREATE INDEX album_name_changes_time ON album_name_changes (changed_at);
 
+-- A list of albums that was fetched before a rename and is recorded after it does not bring the old name back.
+CREATE TRIGGER album_name_came_late AFTER UPDATE OF title ON smugmug_albums
+WHEN new.album_updated < old.album_updated AND new.title <> old.title BEGIN
+    UPDATE smugmug_albums SET title = old.title, album_updated = old.album_updated WHERE id = new.id;
+END;
+
 -- What a person knows of an album wins over what a model saw.
 CREATE TABLE album_name_hints (
     album_key TEXT NOT NULL PRIMARY KEY,
