@@ -218,7 +218,7 @@ class Daemon:
                 catalogue=catalogue,
                 access=smugmug,
                 service=library,
-                pictures=LibraryPictures(smugmug.client, pool, previews, staging_dir),
+                pictures=LibraryPictures(smugmug.client, catalogue, pool, previews, staging_dir),
                 config=lambda: self.config,
             ),
             metrics=Metrics(),

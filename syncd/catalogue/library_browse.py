@@ -106,11 +106,17 @@ class Unhashed(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """Where small pictures of a photo are, the best for a preview first."""
+    """Where pictures of a photo are: some 150 pixels, some 1,600, and all. `large_url` is only known once
+    somebody has asked for it."""
 
+    photo_id: int
     image_key: str
+    album_key: str | None
     serial: int
-    urls: list[str]
+    is_video: bool
+    thumbnail_url: str | None
+    large_url: str | None
+    original_url: str | None
 
 
 class SceneAlbumRow(NamedTuple):
@@ -302,17 +308,23 @@ async def albums_of_scene(db: aiosqlite.Connection, scene_id: str, max_distance:
 
 
 async def picture(db: aiosqlite.Connection, name: str) -> Picture | None:
-    """The addresses of a photo by its id or its image key."""
+    """The addresses of a photo by its image key, else by its id."""
     rows = await db.execute_fetchall(
-        "SELECT image_key, serial, large_url, original_url, thumbnail_url, is_video FROM smugmug_photos"
-        " WHERE removed_at IS NULL AND (image_key = ?1 OR CAST(id AS TEXT) = ?1)"
-        " ORDER BY image_key <> ?1 LIMIT 1",
+        "SELECT p.id, p.image_key, a.album_key, p.serial, p.is_video, p.thumbnail_url, p.large_url,"
+        " p.original_url FROM smugmug_photos p LEFT JOIN smugmug_albums a ON a.id = p.album_id"
+        " WHERE p.removed_at IS NULL AND (p.image_key = ?1 OR CAST(p.id AS TEXT) = ?1)"
+        " ORDER BY p.image_key <> ?1 LIMIT 1",
         (name,),
     )
-    for image_key, serial, large, original, thumbnail, is_video in rows:
-        urls = [thumbnail] if is_video else [large, original, thumbnail]
-        return Picture(image_key, serial, [url for url in urls if url])
-    return None
+    return next((Picture(*row[:4], bool(row[4]), *row[5:]) for row in rows), None)
+
+
+async def note_large_url(db: aiosqlite.Connection, picture: Picture, url: str) -> None:
+    """Where the picture is, as long as the photo is not replaced."""
+    await db.execute(
+        "UPDATE smugmug_photos SET large_url = ? WHERE id = ? AND serial = ?",
+        (url, picture.photo_id, picture.serial),
+    )
 
 
 def _album(row: Any) -> AlbumRow:

@@ -12,10 +12,16 @@ from uuid import uuid4
 import anyio
 import anyio.to_thread
 
+from syncd.catalogue import library_browse
+from syncd.catalogue.database import Catalogue
 from syncd.catalogue.library_browse import Picture
-from syncd.errors import Refused
+from syncd.errors import Refused, Transient
 from syncd.flows.library_hashes import PictureSource
 from syncd.flows.previews import Previews
+from syncd.remotes.smugmug_items import ImageInfo
+
+THUMBNAIL_SIDE = 150
+"""Pixels of the longest side of a thumbnail."""
 
 
 class Renderer(Protocol):
@@ -26,17 +32,25 @@ class Renderer(Protocol):
     ) -> bytes: ...
 
 
+class PhotoSource(PictureSource, Protocol):
+    """The SmugMug client."""
+
+    async def album_image(self, album_key: str, image_key: str) -> ImageInfo: ...
+
+
 class LibraryPictures:
     """Downloads a photo once a size and replacement, into `folder`, where it does not stay."""
 
     def __init__(
         self,
-        client: Callable[[], Awaitable[PictureSource]],
+        client: Callable[[], Awaitable[PhotoSource]],
+        catalogue: Catalogue,
         pool: Renderer,
         previews: Previews,
         folder: Path,
     ) -> None:
         self._client = client
+        self._catalogue = catalogue
         self._pool = pool
         self._previews = previews
         self._folder = folder
@@ -49,7 +63,8 @@ class LibraryPictures:
         async def make() -> bytes:
             path = self._folder / uuid4().hex
             try:
-                await anyio.to_thread.run_sync(path.write_bytes, await self._download(picture))
+                data = await self._download(picture, max(width, height))
+                await anyio.to_thread.run_sync(path.write_bytes, data)
                 return await self._pool.preview(str(path), width, height, image_format)
             finally:
                 with anyio.CancelScope(shield=True):
@@ -59,13 +74,36 @@ class LibraryPictures:
         name = hashlib.sha256(f"{picture.image_key}-{picture.serial}".encode()).hexdigest()
         return await self._previews.of_content(f"{name}-{width}x{height}.{image_format}", make)
 
-    async def _download(self, picture: Picture) -> bytes:
-        if not picture.urls:
-            raise Refused("SmugMug has no picture of this photo yet", hint="try again after the next sync")
+    async def _download(self, picture: Picture, side: int) -> bytes:
+        """The smallest picture that shows enough, else one that can be had."""
         client = await self._client()
-        for url in picture.urls[:-1]:
+        if side <= THUMBNAIL_SIDE or picture.is_video:
+            wanted = [
+                picture.thumbnail_url,
+                picture.large_url,
+                None if picture.is_video else picture.original_url,
+            ]
+        else:
+            large_url = picture.large_url or await self._large_url(client, picture)
+            wanted = [large_url, picture.original_url, picture.thumbnail_url]
+        urls = [url for url in wanted if url]
+        if not urls:
+            raise Refused("SmugMug has no picture of this photo yet", hint="try again after the next sync")
+        for url in urls[:-1]:
             try:
                 return await client.picture(url)
             except Refused:
-                continue  # a smaller one may be had
-        return await client.picture(picture.urls[-1])
+                continue
+        return await client.picture(urls[-1])
+
+    async def _large_url(self, client: PhotoSource, picture: Picture) -> str | None:
+        """Lists do not tell it; what was asked for once is kept."""
+        if picture.album_key is None:
+            return None
+        try:
+            url = (await client.album_image(picture.album_key, picture.image_key)).large_url
+        except (Refused, Transient):
+            return None
+        if url is not None:
+            await self._catalogue.write(lambda db: library_browse.note_large_url(db, picture, url))
+        return url

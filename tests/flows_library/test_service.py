@@ -65,7 +65,7 @@ class Desk:
             catalogue=catalogue,
             access=self,
             service=self.service,
-            pictures=LibraryPictures(self.client, pool, previews, folder / "staging"),
+            pictures=LibraryPictures(self.client, catalogue, pool, previews, folder / "staging"),
             config=lambda: self.config,
         )
 
@@ -233,7 +233,11 @@ async def test_jobs_albums_photos_and_the_rest(signed_in: Desk) -> None:
         picture = await desk.answers.preview(photos.items[0].image_key, 60, 60, "jpeg")
         assert picture[:2] == b"\xff\xd8"
         await desk.answers.preview(str(photos.items[0].id), 60, 60, "jpeg")
-        assert smug.calls["photo"] == 14, "kept"
+        assert (smug.calls["photo"], smug.calls["album.image"]) == (14, 0), "a thumbnail shows enough; kept"
+        for side in (300, 320):
+            await desk.answers.preview(photos.items[0].image_key, side, side, "jpeg")
+        assert smug.calls["album.image"] == 1
+        assert (await desk.answers.photos(one, 1, None)).items[0].large_url is not None
         assert (await desk.answers.preview(video, 60, 60, "rgb"))[:2] == b"\x00\x3c"
         with pytest.raises(NotFound):
             await desk.answers.preview("none", 60, 60, "jpeg")
