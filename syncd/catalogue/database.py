@@ -31,6 +31,7 @@ _GROUP = 256
 _READERS = 4
 _LOCK_PATIENCE_S = 60.0
 """How long a write waits for a person in the sqlite3 shell before it fails as Transient."""
+_DETACH_TRIES = 500
 _CLOSING_PATIENCE_S = 3.0
 _IDLE_S = 5.0
 """After this long without a write the log is copied into the file and cut to nothing."""
@@ -124,6 +125,18 @@ class Catalogue:
         if write.error is not None:
             raise write.error
         return write.result
+
+    async def detach(self, name: str) -> None:
+        """Lets go of a database that an operation has attached. That is only possible between two
+        transactions, so it is tried until it falls between two."""
+        for _ in range(_DETACH_TRIES):
+            try:
+                await self._writer.execute(f'DETACH "{name}"')
+                return
+            except _sqlite.Error as error:
+                if "no such database" in str(error):
+                    return
+            await anyio.sleep(0.02)
 
     @asynccontextmanager
     async def reader(self) -> AsyncIterator[aiosqlite.Connection]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import aiosqlite
 
+from syncd.catalogue import _sqlite
 from syncd.catalogue._sqlite import NOW
-from syncd.catalogue.exchange_compare import WantedFile
 
 _LIST = (
     "id, list_id, role, status, created_time, coalesce(remote, ''), list_file, total_files, hash_files,"
@@ -211,23 +211,30 @@ async def total_bytes(db: aiosqlite.Connection, list_id: str, statuses: Collecti
 # --- files ----------------------------------------------------------------------------------------
 
 
-async def add_wanted(
-    db: aiosqlite.Connection, list_id: str, files: Iterable[tuple[WantedFile, str | None]]
-) -> None:
-    """Files that the other archive has, each with its absolute path there where that is known."""
-    await db.executemany(
-        "INSERT INTO sync_export_files (list_id, sha256_hash, url, size_bytes, metadata, remote_path)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
-        [(list_id, f.sha256, f.url, f.size_bytes, f.metadata, path) for f, path in files],
-    )
+async def attach(db: aiosqlite.Connection, list_id: str, uri: str) -> None:
+    """Makes what `Comparison.describe` wrote known to this connection, until `Archive.detach`."""
+    try:
+        await db.execute(f'ATTACH ? AS "{scratch_name(list_id)}"', (uri,))
+    except _sqlite.Error as error:
+        if "already in use" not in str(error):  # a transaction that was rolled back has left it
+            raise
 
 
-async def add_near(db: aiosqlite.Connection, list_id: str, found: Sequence[tuple[str, int, int]]) -> None:
-    """(hash of a wanted file, images.id of what looks like it here, distance)."""
-    await db.executemany(
-        "UPDATE sync_export_files SET near_image_id = ?, near_distance = ?"
-        " WHERE list_id = ? AND sha256_hash = ?",
-        [(image_id, distance, list_id, sha256) for sha256, image_id, distance in found],
+def scratch_name(list_id: str) -> str:
+    """What `attach` calls the database."""
+    return f"exchange {list_id}"
+
+
+async def add_wanted(db: aiosqlite.Connection, list_id: str, after: int, until: int) -> None:
+    """The described files of these numbers, from what is attached."""
+    name = scratch_name(list_id)
+    await db.execute(
+        "INSERT INTO sync_export_files (list_id, sha256_hash, url, size_bytes, metadata, remote_path,"
+        " near_image_id, near_distance)"
+        " SELECT ?, d.sha256, d.url, d.size_bytes, d.metadata, d.path, near.image_id, near.distance"
+        f' FROM "{name}".described d LEFT JOIN "{name}".near near ON near.n = d.n'
+        " WHERE d.n > ? AND d.n <= ? ORDER BY d.n",
+        (list_id, after, until),
     )
 
 

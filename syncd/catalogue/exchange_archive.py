@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -50,6 +50,9 @@ class Archive(Protocol):
         ...
 
     async def read(self, operation: Operation[T]) -> T: ...
+    async def detach(self, name: str) -> None:
+        """Lets go of a database that an operation has attached."""
+        ...
 
 
 class CatalogueArchive:
@@ -78,6 +81,9 @@ class CatalogueArchive:
             return await operation(db)
         raise AssertionError("a reader swallows nothing")
 
+    async def detach(self, name: str) -> None:
+        await self._catalogue.detach(name)
+
 
 class IndafotoArchive:
     """An indafoto.db; one connection, one operation at a time."""
@@ -103,6 +109,11 @@ class IndafotoArchive:
 
     async def read(self, operation: Operation[T]) -> T:
         return await self._run("BEGIN", operation, "ROLLBACK")
+
+    async def detach(self, name: str) -> None:
+        async with self._lock:
+            with suppress(_sqlite.Error):
+                await self._db.execute(f'DETACH "{name}"')
 
     async def _run(self, begin: str, operation: Operation[T], end: str) -> T:
         # Shielded: what was begun is ended, or the next operation would find it open.

@@ -7,16 +7,16 @@ All of this blocks, and belongs into a thread; `progress` is called now and then
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from syncd.catalogue import _sqlite
 from syncd.catalogue.exchange_remote import Source, guarded, unreadable
 
-_PIECE_ROWS = 350_000
+_PIECE_ROWS = 200_000
 _CACHE_KB = 8_000
 ONLY_HERE_KEPT = 1_000
 _LONGEST_TEXT = 10_000
@@ -39,18 +39,6 @@ class Difference:
     both: int
     only_here: int
     only_here_ids: tuple[int, ...]
-
-
-class WantedFile(NamedTuple):
-    """One file that only they have. `number` counts from 1, hashes in order and first; `metadata` is a JSON
-    object; `remote_path` is as it stands in their database."""
-
-    number: int
-    sha256: str | None
-    url: str | None
-    size_bytes: int | None
-    remote_path: str | None
-    metadata: str
 
 
 def gather_hashes(uri: str, path: Path, target: Path, progress: Callable[[], None]) -> int:
@@ -225,8 +213,16 @@ class Comparison:
                 " WHERE w.hash IS NOT NULL AND length(r.perceptual_hash) = 16"
             )
 
-    def wanted(self, rows: int) -> Iterator[list[WantedFile]]:
-        """The wanted files, `rows` at a time."""
+    def describe(self, folder: str, near: Iterable[tuple[int, int, int]]) -> None:
+        """Writes what is to be kept of each wanted file into `scratch`, for `listed` and for
+        `exchange.add_wanted`. Paths of theirs are relative to `folder`; `near` is (number, images.id of what
+        looks like it here, distance)."""
+        try:
+            self._describe(folder, near)
+        except _sqlite.Error as error:
+            raise unreadable(self._theirs.path, error) from error
+
+    def _describe(self, folder: str, near: Iterable[tuple[int, int, int]]) -> None:
         columns = self._columns["images"]
         texts = ", ".join(
             f"'{name}', substr(CAST(r.{name} AS TEXT), 1, {_LONGEST_TEXT})"
@@ -242,20 +238,38 @@ class Comparison:
         picture = (
             "'perceptual_hash', CAST(r.perceptual_hash AS TEXT), " if "perceptual_hash" in columns else ""
         )
-        sql = (
-            "SELECT w.n, nullif(lower(hex(w.hash)), ''),"
+        path = "nullif(substr(CAST(r.local_path AS TEXT), 1, 4096), '')"
+        db = self._db
+        db.execute("BEGIN")
+        db.execute("CREATE TABLE near (n INTEGER PRIMARY KEY, image_id INTEGER, distance INTEGER)")
+        db.executemany("INSERT INTO near VALUES (?, ?, ?)", near)
+        db.execute(
+            "CREATE TABLE described (n INTEGER PRIMARY KEY, sha256 TEXT, url TEXT, size_bytes INTEGER,"
+            " path TEXT, metadata TEXT)"
+        )
+        db.execute(
+            "INSERT INTO described SELECT w.n, nullif(lower(hex(w.hash)), ''),"
             f" nullif(substr(CAST(r.url AS TEXT), 1, {_LONGEST_TEXT}), ''),"
             f" {size if 'size_bytes' in columns else 'NULL'},"
-            f" nullif(substr(CAST(r.local_path AS TEXT), 1, 4096), ''),"
+            f" CASE WHEN substr({path}, 1, 1) = '/' THEN {path} ELSE ? || {path} END,"
             f" json_object({picture}{texts}{', ' if texts else ''}{groups})"
-            f" FROM wanted w JOIN theirs.images r ON r.id = w.theirs {joins} ORDER BY w.n"
+            f" FROM wanted w JOIN theirs.images r ON r.id = w.theirs {joins} ORDER BY w.n",
+            (folder.rstrip("/") + "/",),
         )
-        try:
-            cursor = self._db.execute(sql)
-            while found := cursor.fetchmany(rows):
-                yield [WantedFile._make(row) for row in found]
-        except _sqlite.Error as error:
-            raise unreadable(self._theirs.path, error) from error
+        db.execute("COMMIT")
+
+
+def uri_of_scratch(scratch: Path) -> str:
+    """For ATTACH, once nothing writes to it any more."""
+    return _sqlite.uri_of(scratch, "mode=ro&immutable=1")
+
+
+def listed(scratch: Path, rows: int) -> Iterator[list[tuple[str | None, str | None, int | None]]]:
+    """(hash, address, size) of the described files, hashes in order and first, `rows` at a time."""
+    with closing(guarded(_sqlite.connect(scratch, mode="ro", immutable=True))) as db:
+        cursor = db.execute("SELECT sha256, url, size_bytes FROM described ORDER BY n")
+        while found := cursor.fetchmany(rows):
+            yield found
 
 
 def picture_hashes(uri: str, path: Path) -> Iterator[tuple[int, str]]:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
-import aiosqlite
 import anyio
 import anyio.from_thread
 import anyio.to_thread
@@ -18,7 +15,7 @@ from syncd.catalogue import exchange as queries
 from syncd.catalogue import exchange_compare as comparing
 from syncd.catalogue import exchange_remote as remote
 from syncd.catalogue.exchange_archive import Archive
-from syncd.catalogue.exchange_compare import Comparison, Difference, WantedFile
+from syncd.catalogue.exchange_compare import Comparison, Difference
 from syncd.catalogue.exchange_remote import Source
 from syncd.control import schema
 from syncd.errors import Refused
@@ -28,7 +25,7 @@ from syncd.flows.exchange_work import Operation
 from syncd.flows.jobs import Progress
 from syncd.text import now_text, printable
 
-_ROWS_AT_ONCE = 4_000
+_ROWS_AT_ONCE = 10_000
 _STEPS = 100
 """What the comparison itself counts as, of the steps that are shown."""
 
@@ -180,7 +177,10 @@ class _Analysis:
         )  # fmt: skip
         try:
             async with Operation(archive, "analyze", list_id, str(self._remote_db)) as operation:
-                await self._store_files(head, near, list_file)
+                await anyio.to_thread.run_sync(self._describe, near)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(anyio.to_thread.run_sync, self._write_list, head, list_file)
+                    tasks.start_soon(self._store_files, total)
                 await operation.finish(total, total, 0)
             await archive.write(lambda db: queries.set_list(db, list_id, status="pending"))
         except BaseException:
@@ -189,37 +189,47 @@ class _Analysis:
                 await anyio.to_thread.run_sync(partial(list_file.unlink, missing_ok=True))
             raise
 
-    async def _store_files(self, head: formats.ListHead, near: Sequence[Near], list_file: Path) -> None:
-        staged = list_file.with_suffix(".part")
-        pages = self._compared.wanted(_ROWS_AT_ONCE)
-        by_number = {one.number: one for one in near}
-        folder = self._remote_db.parent
-        stored = 0
-        file = await anyio.to_thread.run_sync(partial(_new_file, staged))
-        try:
-            await anyio.to_thread.run_sync(file.write, formats.encode(head))
-            while rows := await anyio.to_thread.run_sync(partial(_next_page, pages, file)):
-                await self._archive.write(partial(self._add, rows, by_number, folder))
-                stored += len(rows)
-                self._progress(_STEPS // 2 + stored * _STEPS // 2 // max(1, head.total_files), _STEPS)
-            await anyio.to_thread.run_sync(partial(_end_file, file, staged, list_file))
-        finally:
-            file.close()
-            staged.unlink(missing_ok=True)
+    def _describe(self, near: Sequence[Near]) -> None:
+        """In a thread. The comparison ends here: what it wrote is read by others from now on."""
+        self._compared.describe(str(self._remote_db.parent), near)
+        self._compared.close()
+        self._comparison = None
 
-    async def _add(
-        self, rows: Sequence[WantedFile], near: dict[int, Near], folder: Path, db: aiosqlite.Connection
-    ) -> None:
-        await queries.add_wanted(
-            db, self._list_id, ((row, _absolute(folder, row.remote_path)) for row in rows)
-        )
-        found = [
-            (row.sha256, one.image_id, one.distance)
-            for row in rows
-            if row.sha256 is not None and (one := near.get(row.number)) is not None
-        ]
-        if found:
-            await queries.add_near(db, self._list_id, found)
+    async def _store_files(self, total: int) -> None:
+        """The files into the archive, in pieces: others write to it meanwhile."""
+        uri = comparing.uri_of_scratch(self._scratch)
+        try:
+            await self._archive.write(lambda db: queries.attach(db, self._list_id, uri))
+            for after in range(0, total, _ROWS_AT_ONCE):
+                await self._archive.write(
+                    partial(
+                        queries.add_wanted, list_id=self._list_id, after=after, until=after + _ROWS_AT_ONCE
+                    )
+                )
+                self._progress(_STEPS // 2 + after * _STEPS // 2 // total, _STEPS)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._archive.detach(queries.scratch_name(self._list_id))
+
+    def _write_list(self, head: formats.ListHead, list_file: Path) -> None:
+        """The list as a file to send. In a thread."""
+        staged = list_file.with_suffix(".part")
+        list_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            with staged.open("wb") as file:
+                file.write(formats.encode(head))
+                for rows in comparing.listed(self._scratch, _ROWS_AT_ONCE):
+                    file.write(
+                        b"".join(
+                            formats.encode(formats.Asked(sha256=sha256, url=url, size_bytes=size_bytes))
+                            for sha256, url, size_bytes in rows
+                        )
+                    )
+                file.flush()
+                os.fsync(file.fileno())
+            staged.replace(list_file)
+        finally:
+            staged.unlink(missing_ok=True)
 
     def close(self) -> None:
         if self._comparison is not None:
@@ -234,32 +244,3 @@ class _Analysis:
 def _and(first: tuple[int, str], rest: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     yield first
     yield from rest
-
-
-def _absolute(folder: Path, path: str | None) -> str | None:
-    """A path of theirs is relative to their database's folder; where it leads nobody has looked yet."""
-    return None if not path or "\0" in path else str(folder / path)
-
-
-def _next_page(pages: Iterator[list[WantedFile]], file: BinaryIO) -> list[WantedFile]:
-    """The next rows, written as lines of the list."""
-    for rows in islice(pages, 1):
-        file.write(
-            b"".join(
-                formats.encode(formats.Asked(sha256=row.sha256, url=row.url, size_bytes=row.size_bytes))
-                for row in rows
-            )
-        )
-        return rows
-    return []
-
-
-def _new_file(path: Path) -> BinaryIO:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return path.open("wb")
-
-
-def _end_file(file: BinaryIO, staged: Path, path: Path) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-    staged.replace(path)
