@@ -15,6 +15,8 @@ from syncd.catalogue.metadata import DESCRIBE, to_json
 
 BUDGET = "describe_day"
 """Setting: the day (UTC) of the last photo that was sent to the model, and how many were on it."""
+UNFINDABLE = "cannot be found by meaning"
+"""Begins the error of a description that has no vector."""
 AUTO = "syncd"
 """Who approved what nobody looked at."""
 
@@ -262,7 +264,8 @@ async def due_texts(db: aiosqlite.Connection, limit: int, busy: Collection[int])
 async def set_vectors(db: aiosqlite.Connection, vectors: Sequence[tuple[Text, bytes]], model: str) -> None:
     """Keeps the vectors of those descriptions that are still what was embedded."""
     await db.executemany(
-        "UPDATE ai_metadata SET embedding = ?, embedding_model = ? WHERE id = ? AND ai_description = ?",
+        "UPDATE ai_metadata SET embedding = ?, embedding_model = ?,"
+        f" error = iif(error LIKE '{UNFINDABLE}%', NULL, error) WHERE id = ? AND ai_description = ?",
         [(vector, model, text.id, text.description) for text, vector in vectors],
     )
 

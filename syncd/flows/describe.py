@@ -145,7 +145,7 @@ class Embedder:
                         return trouble
                 return None
             self.refused.add(texts[0].id)
-            reason = f"cannot be found by meaning: {error}"
+            reason = f"{queries.UNFINDABLE}: {error}"
             await self._catalogue.write(lambda db: queries.note_unembedded(db, texts[0], reason))
             return None
         pairs = list(zip(texts, vectors, strict=True))

@@ -33,7 +33,8 @@ READ_TIMEOUT_S: Final = 300.0
 QUOTA_WAIT_S: Final = 600.0
 _REQUESTS_PER_SECOND: Final = 100.0
 _ATTEMPTS: Final = 3
-_ANSWER_TOKENS: Final = 4_000
+_LIMITS: Final = {"max_tokens": 2_000, "max_completion_tokens": 4_000}
+"""Tokens of an answer, by the names that servers have for it; the second counts thoughts as well."""
 _DIMENSIONS: Final = 16_384
 _KEY_HINT: Final = "check api_key in [ai] of syncd.toml"
 _ADDRESS_HINT: Final = "check base_url (with its /v1) and the model's name in [ai] of syncd.toml"
@@ -176,7 +177,7 @@ class Vision:
             "stream": False,
         }
         if limit:
-            request[limit] = _ANSWER_TOKENS
+            request[limit] = _LIMITS[limit]
         if answer_format == "json_schema":
             shape = {"name": "photo", "strict": True, "schema": _SCHEMA}
             request["response_format"] = {"type": "json_schema", "json_schema": shape}
