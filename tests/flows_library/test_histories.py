@@ -81,6 +81,10 @@ async def live(folder: Path, steps: list[Any], page_size: int) -> None:
         assert await here.photos() == here.model_photos()
         assert await here.albums() == here.model_albums()
         assert await here.one("SELECT count(*) FROM smugmug_reads") == 0
+        assert await here.rows("PRAGMA foreign_key_check") == []
+        homeless = "SELECT count(*) FROM smugmug_photos p WHERE removed_at IS NULL AND album_id NOT IN"
+        homeless += " (SELECT album_id FROM smugmug_album_photos l WHERE l.photo_id = p.id)"
+        assert await here.one(homeless) == 0
         assert not [told for told in here.told if told[0] == "guard"]
 
 

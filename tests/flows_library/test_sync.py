@@ -140,6 +140,21 @@ async def test_much_that_is_gone_waits_for_a_person(here: Place) -> None:
     assert await here.one("SELECT count(*) FROM smugmug_photos WHERE removed_at IS NOT NULL") == 12
 
 
+async def test_what_comes_back_is_what_it_was(here: Place) -> None:
+    one, _ = await synced(here, 4, 2)
+    ids = await here.rows("SELECT id, image_key FROM smugmug_photos ORDER BY id")
+    album = here.model.albums.pop(one)
+    await here.sync()
+    assert await here.albums() == here.model_albums()
+    assert await here.one("SELECT count(*) FROM smugmug_photos WHERE removed_at IS NULL") == 2
+    here.model.albums[one] = album
+    await here.sync()
+    assert await here.albums() == here.model_albums()
+    assert await here.photos() == here.model_photos()
+    assert await here.rows("SELECT id, image_key FROM smugmug_photos ORDER BY id") == ids
+    assert await here.one("SELECT count(*) FROM smugmug_photos WHERE album_id IS NULL") == 0
+
+
 async def test_an_album_that_goes_while_it_is_read(here: Place) -> None:
     one, two = filled(here, 5, 5)
 
