@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.events import event_calls, event_listing, face_search
+from benchmarks.exchange import exchange_analyze, exchange_copy
 from benchmarks.faces import faces
 from benchmarks.library import library_sync
 from benchmarks.measure import (
@@ -211,5 +212,7 @@ BENCHMARKS = {
         mirror,
         metadata_search,
         names_plan,
+        exchange_analyze,
+        exchange_copy,
     )
 }
