@@ -88,13 +88,22 @@ def run(arguments: Sequence[str]) -> int:
     except UnicodeEncodeError:
         _complain("an argument is not Unicode text", "see `syncctl COMMAND --help`")
         return ExitCode.USAGE
+    except ValueError as error:
+        if type(error) is not ValueError:
+            return _unexpected(error)
+        _complain(str(error), None)  # what a request refuses to be made of
+        return ExitCode.USAGE
     except OSError as error:
         _complain(f"{error.filename or 'syncctl'}: {error.strerror or error}", None)
         return ExitCode.FAILED
     except Exception as error:  # noqa: BLE001 - a person gets a sentence, whatever went wrong
-        _complain(f"unexpected {type(error).__name__}: {error}", "the daemon may be of another version")
-        return ExitCode.FAILED
+        return _unexpected(error)
     return int(code or 0)
+
+
+def _unexpected(error: Exception) -> int:
+    _complain(f"unexpected {type(error).__name__}: {error}", "the daemon may be of another version")
+    return ExitCode.FAILED
 
 
 def _usage(error: click.ClickException) -> int:

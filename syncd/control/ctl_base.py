@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from syncd.errors import ExitCode, SyncdError
+from syncd.errors import ExitCode, Refused, SyncdError
 
 if TYPE_CHECKING:
     import msgspec
@@ -26,6 +27,8 @@ SYNC_EXITS = {"done": ExitCode.DONE, "partial": ExitCode.PARTIAL, "refused": Exi
 UNFINISHED = ("queued", "running", "waiting")
 PAGE = 1000
 """Items asked for at a time."""
+PICTURE_LIMIT_BYTES = 64 << 20
+"""What the daemon takes at most."""
 
 
 @dataclass
@@ -181,13 +184,34 @@ class CtlGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, _, line) in self.lazy.items()])
 
 
-def confirmed(question: str, *, yes: bool) -> bool:
-    """Asks on a terminal; without one and without `--yes` that is wrong usage."""
+def confirmed(question: str, *, yes: bool, in_scripts: bool = False) -> bool:
+    """Asks on a terminal. Without one and without `--yes` that is wrong usage, or `in_scripts` a yes."""
     if yes:
         return True
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if in_scripts:
+            return True
         raise WrongUsage("There is no terminal to ask on: say --yes to go on without being asked.")
     return click.confirm(question, default=False, err=True)
+
+
+def read_picture(path: str) -> bytes:
+    """The bytes of a file, or of stdin for `-`: no more than the daemon would take."""
+    with click.open_file(path, "rb") as file:
+        picture = bytes(file.read(PICTURE_LIMIT_BYTES + 1))
+    if len(picture) > PICTURE_LIMIT_BYTES:
+        raise Refused(f"{path} is larger than {PICTURE_LIMIT_BYTES >> 20} MiB", hint="send a smaller picture")
+    return picture
+
+
+class Number(click.FloatRange):
+    """As click's, which takes `nan` for a number in any range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 def near_hint(name: str, known: Iterable[str], command: str) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncd.control.ctl_base import Ctl, CtlGroup, all_items, complete_events, confirmed, say
+from syncd.control.ctl_base import Ctl, CtlGroup, Number, all_items, complete_events, confirmed, say
 from syncd.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -80,9 +80,7 @@ def show(ctl: Ctl, event_id: str) -> None:
 
 @events.command()
 @_id
-@click.option(
-    "--interval", type=click.FloatRange(min=0.5), metavar="MIN", help="Look so often; minutes, 0.5 or more."
-)
+@click.option("--interval", type=Number(min=0.5), metavar="MIN", help="Look so often; minutes, 0.5 or more.")
 @click.pass_obj
 def enable(ctl: Ctl, event_id: str, interval: float | None) -> None:
     """Follow an event's folder from now on; or give one that is followed another interval.
@@ -179,7 +177,7 @@ def remove(ctl: Ctl, event_id: str, yes: bool) -> int:
         f"{found.name}: {plural(found.photos, 'photo')} and {plural(found.faces, 'face')} will be removed"
         " from syncd; Drive keeps them."
     )
-    if not confirmed("Remove the event?", yes=yes):
+    if not confirmed("Remove the event?", yes=yes, in_scripts=True):
         say("Nothing was changed.")
         return ExitCode.FAILED
     ctl.ask(lambda client: client.remove_event(event_id))

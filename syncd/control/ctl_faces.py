@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from syncd.control.ctl_base import Ctl, CtlGroup, complete_events, confirmed, say
+from syncd.control.ctl_base import Ctl, CtlGroup, Number, complete_events, confirmed, read_picture, say
 from syncd.errors import ExitCode
 
 _photo = click.argument("photo", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
@@ -12,7 +12,7 @@ _event = click.option(
     "--event", "event_id", required=True, metavar="ID", shell_complete=complete_events, help="In this event."
 )
 _tolerance = click.option(
-    "--tolerance", type=click.FloatRange(0, 2), metavar="DISTANCE",
+    "--tolerance", type=Number(0, 2), metavar="DISTANCE",
     help="The largest distance at which two faces match, else as in [faces].",
 )  # fmt: skip
 
@@ -45,7 +45,7 @@ def search(ctl: Ctl, photo: str, event_id: str, tolerance: float | None, limit: 
     """
     from syncd.control import render_events
 
-    picture = _read(photo)
+    picture = read_picture(photo)
     found = ctl.ask(lambda client: client.search_faces(event_id, picture, tolerance=tolerance, limit=limit))
     ctl.show(found, render_events.faces)
 
@@ -62,20 +62,15 @@ def forget(ctl: Ctl, photo: str, event_id: str, tolerance: float | None, yes: bo
     \b
     Examples:
       syncctl faces forget selfie.jpg --event gala
-      syncctl faces forget selfie.jpg --event gala --yes
+      syncctl faces forget - --event gala --json < selfie.jpg
     """
     from syncd.control import render_events
 
-    picture = _read(photo)
+    picture = read_picture(photo)
     say("The person will not be found in this event any more. That cannot be undone.")
-    if not confirmed("Forget the person?", yes=yes):
+    if not confirmed("Forget the person?", yes=yes, in_scripts=True):
         say("Nothing was changed.")
         return ExitCode.FAILED
     reply = ctl.ask(lambda client: client.forget_faces(event_id, picture, tolerance=tolerance))
     ctl.show(reply, render_events.forgotten)
     return ExitCode.DONE
-
-
-def _read(photo: str) -> bytes:
-    with click.open_file(photo, "rb") as file:
-        return bytes(file.read())

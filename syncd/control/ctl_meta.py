@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from syncd.control.ctl_base import Ctl, CtlGroup, WrongUsage, all_items, confirmed, say
+from syncd.control.ctl_base import Ctl, CtlGroup, Number, WrongUsage, all_items, confirmed, say
 from syncd.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def _filtered(command: F) -> F:
     """The options that choose photos."""
     for option in (
         click.option(
-            "--min-confidence", type=click.FloatRange(0, 1), metavar="SHARE",
+            "--min-confidence", type=Number(0, 1), metavar="SHARE",
             help="Only those of which the model was at least as sure, 0 to 1.",
         ),
         click.option("--album", "album_key", metavar="KEY", help="Only photos of this album."),
@@ -108,6 +108,7 @@ def show(ctl: Ctl, metadata_id: int) -> None:
     \b
     Examples:
       syncctl meta show 17
+      syncctl meta show 17 --json | jq '.history[].change_reason'
     """
     from syncd.control import render_metadata
 
@@ -161,6 +162,7 @@ def send_back(ctl: Ctl, ids: tuple[int, ...], by: str, reason: str) -> None:
     \b
     Examples:
       syncctl meta send-back 17 18 --reason "it does not see the players"
+      syncctl meta list --status rejected --json | jq .items[].id | xargs syncctl meta send-back
     """
     _set_status(ctl, ids, "pending", by, reason)
 
@@ -175,6 +177,7 @@ def reject(ctl: Ctl, ids: tuple[int, ...], by: str, reason: str) -> None:
     \b
     Examples:
       syncctl meta reject 17 --reason private
+      syncctl meta reject 17 18 --by eva
     """
     _set_status(ctl, ids, "rejected", by, reason)
 
@@ -305,7 +308,9 @@ def _agreed(ctl: Ctl, chosen: dict[str, Any]) -> bool:
     count = f"more than {len(page.items):,}" if page.next_cursor else f"{len(page.items):,}"
     if not page.items:
         return True
-    if confirmed(f"Approve {count} {plural(len(page.items), 'description').split()[-1]}?", yes=False):
+    if confirmed(
+        f"Approve {count} {plural(len(page.items), 'description').split()[-1]}?", yes=False, in_scripts=True
+    ):
         return True
     say("nothing was approved")
     return False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncd.control.ctl_base import Ctl, CtlGroup, WrongUsage
+from syncd.control.ctl_base import Ctl, CtlGroup, Number, WrongUsage
 from syncd.errors import ExitCode, SyncdError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def plan(ctl: Ctl, albums: tuple[str, ...]) -> None:
 @names.command()
 @_albums
 @click.option(
-    "--threshold", type=click.FloatRange(0, 100), metavar="N",
+    "--threshold", type=Number(0, 100), metavar="N",
     help="Rename above this drift score, 0 to 100; else as in [names].",
 )  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncd.control.ctl_base import PAGE, Ctl, CtlCommand, WrongUsage, print_json, say
+from syncd.control.ctl_base import PAGE, Ctl, CtlCommand, Number, WrongUsage, print_json, say
 from syncd.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def status(ctl: Ctl, watch: bool) -> None:
 
 @click.command(cls=CtlCommand)
 @click.option("--idle", is_flag=True, help="Until nothing waits and nothing runs.")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="S", help="Give up after S seconds, exit 1.")
+@click.option("--timeout", type=Number(min=0), metavar="S", help="Give up after S seconds, exit 1.")
 @click.pass_obj
 def wait(ctl: Ctl, idle: bool, timeout: float | None) -> int:
     """Wait until everything is done.

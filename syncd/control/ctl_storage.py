@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncd.control.ctl_base import Ctl, CtlCommand, WrongUsage, complete_batches
+from syncd.control.ctl_base import Ctl, CtlCommand, Number, WrongUsage, complete_batches, read_picture
 from syncd.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -74,8 +74,7 @@ def similar(ctl: Ctl, image: str | None, scene_id: str | None, max_distance: int
 
     picture = None
     if image is not None:
-        with click.open_file(image, "rb") as file:
-            picture = file.read()
+        picture = read_picture(image)
 
     def question(client: ControlClient) -> Awaitable[schema.SimilarPage]:
         return client.similar(picture, scene_id=scene_id, max_distance=max_distance, limit=limit)
@@ -86,7 +85,7 @@ def similar(ctl: Ctl, image: str | None, scene_id: str | None, max_distance: int
 @click.command(cls=CtlCommand)
 @click.option("--deep", is_flag=True, help="Read and hash every byte.")
 @click.option(
-    "--sample", type=click.FloatRange(0, 100, min_open=True), default=100, show_default=True,
+    "--sample", type=Number(0, 100, min_open=True), default=100, show_default=True,
     metavar="PERCENT", help="Look at so much of it, chosen at random.",
 )  # fmt: skip
 @click.option(

@@ -35,11 +35,11 @@ from syncd.control.schema_events import SignInStarted as SignInStarted
 from syncd.control.schema_exchange import ExchangeAnalysis as ExchangeAnalysis
 from syncd.control.schema_exchange import ExchangeAnalyzeRequest as ExchangeAnalyzeRequest
 from syncd.control.schema_exchange import ExchangeCleaned as ExchangeCleaned
-from syncd.control.schema_exchange import ExchangeExportRequest as ExchangeExportRequest
 from syncd.control.schema_exchange import ExchangeExported as ExchangeExported
+from syncd.control.schema_exchange import ExchangeExportRequest as ExchangeExportRequest
 from syncd.control.schema_exchange import ExchangeFile as ExchangeFile
-from syncd.control.schema_exchange import ExchangeImportRequest as ExchangeImportRequest
 from syncd.control.schema_exchange import ExchangeImported as ExchangeImported
+from syncd.control.schema_exchange import ExchangeImportRequest as ExchangeImportRequest
 from syncd.control.schema_exchange import ExchangeList as ExchangeList
 from syncd.control.schema_exchange import ExchangeListPage as ExchangeListPage
 from syncd.control.schema_exchange import ExchangeListRequest as ExchangeListRequest

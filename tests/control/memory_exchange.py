@@ -55,6 +55,18 @@ EXCHANGE_CALLS: list[tuple[str, str, Any, int]] = [
     ("GET", "/api/exchange/lists?limit=0", None, 422),
 ]
 
+# arguments, the shape of the JSON document
+EXCHANGE_COMMANDS: list[tuple[str, Any]] = [
+    ("exchange analyze --remote-db /disk/anna.db", schema.ExchangeAnalysis),
+    ("exchange lists", schema.ExchangeListPage),
+    (f"exchange show {LIST_ID}", schema.ExchangeShown),
+    ("exchange export /a.jsonl --output-dir /disk", schema.ExchangeExported),
+    (f"exchange import {LIST_ID} --import-dir /disk", schema.ExchangeImported),
+    (f"exchange verify {LIST_ID}", schema.ExchangeVerified),
+    (f"exchange clean {LIST_ID}", schema.ExchangeCleaned),
+    ("exchange receipt /disk/receipt.jsonl", schema.ExchangeReceipt),
+]
+
 
 def _found(list_id: str) -> str:
     if list_id != LIST_ID:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -22,7 +23,10 @@ from syncd.control.ctl_base import Ctl
 from syncd.control.server import ControlServer
 from tests.control.memory_api import AT, ODD_NAME, MemoryApi
 from tests.control.memory_events import EVENT_COMMANDS
+from tests.control.memory_exchange import EXCHANGE_COMMANDS
+from tests.control.memory_library import LIBRARY_COMMANDS
 from tests.control.memory_metadata import METADATA_COMMANDS
+from tests.control.memory_names import NAMES_COMMANDS
 
 
 class Ended(NamedTuple):
@@ -104,6 +108,9 @@ def test_help_has_examples(path: tuple[str, ...], capsys: pytest.CaptureFixture[
         ("similar --scene x --max-distance 65", "65"),
         ("verify --sample 0", "0"),
         ("verify --sample 101", "101"),
+        ("verify --sample nan", "nan"),
+        ("events enable gala --interval nan", "nan"),
+        ("events add '' --folder x --socket /nonexistent.sock", "name"),
         ("approve", "Missing argument"),
         ("jobs retry", "either the ID of a job or --all"),
         ("jobs retry 4 --all", "either the ID of a job or --all"),
@@ -113,7 +120,7 @@ def test_help_has_examples(path: tuple[str, ...], capsys: pytest.CaptureFixture[
     ],
 )
 def test_wrong_usage(arguments: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert ctl.run(arguments.split()) == 2
+    assert ctl.run(shlex.split(arguments)) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("syncctl: ")
@@ -293,10 +300,15 @@ async def test_json_is_one_document_that_the_api_gave(
     assert for_people or arguments.startswith("wait")
 
 
+OTHER_COMMANDS = (
+    *EVENT_COMMANDS, *METADATA_COMMANDS, *LIBRARY_COMMANDS, *NAMES_COMMANDS, *EXCHANGE_COMMANDS,
+)  # fmt: skip
+
+
 def test_every_command_is_in_the_table_of_replies() -> None:
     groups = {path[0] for path in ALL if len(path) > 1}
     leaves = {" ".join(path) for path in ALL if len(path) > 1 or path[0] not in groups}
-    lines = [line for line, _ in [*REPLIES, *EVENT_COMMANDS, *METADATA_COMMANDS]]
+    lines = [line for line, _ in [*REPLIES, *OTHER_COMMANDS]]
     called = {leaf for leaf in leaves if any(f"{line} ".startswith(f"{leaf} ") for line in lines)}
     assert leaves - called == {"config check", "tui", "completion"}
 

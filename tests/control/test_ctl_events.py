@@ -100,12 +100,18 @@ async def test_errors_are_two_lines(server: ControlServer) -> None:
 
 
 @pytest.mark.parametrize("command", ["events remove wedding", "faces forget - --event wedding"])
-async def test_asks_before_harm(command: str, server: ControlServer, api: MemoryApi) -> None:
-    refused = await syncctl(*command.split(), server=server, given=b"face")
-    assert refused.code == 2
-    assert "--yes" in refused.err
-    assert "wedding" in api.events.rows
-    assert not api.events.forgotten
+async def test_a_script_is_not_asked(command: str, server: ControlServer, api: MemoryApi) -> None:
+    done = await syncctl(*command.split(), server=server, given=b"face")
+    assert done.code == 0
+    assert "wedding" not in api.events.rows or api.events.forgotten
+
+
+@pytest.mark.parametrize("source", ["-", "/dev/zero"])
+async def test_a_picture_without_end_is_not_read(source: str, server: ControlServer) -> None:
+    given = bytes((64 << 20) + 1) if source == "-" else None
+    for command in (["faces", "search", source, "--event", "wedding"], ["similar", source]):
+        refused = await syncctl(*command, server=server, given=given)
+        assert (refused.code, "larger than 64 MiB" in refused.err) == (1, True)
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"n\n", 1)])

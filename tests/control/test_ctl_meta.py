@@ -101,13 +101,11 @@ async def test_approving(server: ControlServer, run: Callable[..., Any], api: Me
     some = await run("meta", "approve", "1", "3", "--by", "eva")
     assert some.code == 4
     assert "1 description approved\n  3 not: pending" in some.out
-    asked = await run("meta", "approve", "--all", "--q", "goal")
-    assert (asked.code, "--yes" in asked.err) == (2, True)
     code, shown = await on_terminal(
         "meta", "approve", "--all", "--album", "abc", server=server, answer=b"n\n", after=b"?"
     )
     assert (code, b"Approve 1 description?" in shown) == (5, True)
-    await run("meta", "approve", "--all", "--min-confidence", "0.5", "--by", "eva", "--yes")
+    await run("meta", "approve", "--all", "--min-confidence", "0.5", "--by", "eva")
     wanted = schema.MetadataApproval(status="review", min_confidence=0.5, approved_by="eva")
     assert api.metadata.asked[-1] == wanted
 

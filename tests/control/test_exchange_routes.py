@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import anyio.to_thread
+import msgspec
 import pytest
 
-from syncd.control import schema
+from syncd.control import ctl, schema
 from syncd.control.client import ApiError, ControlClient
+from syncd.control.server import ControlServer
 from tests.control.memory_api import MemoryApi
-from tests.control.memory_exchange import EXCHANGE_CALLS, LIST_ID
+from tests.control.memory_exchange import EXCHANGE_CALLS, EXCHANGE_COMMANDS, LIST_ID
 from tests.control.test_routes import check, route_of
 
 
@@ -51,6 +54,16 @@ async def test_client_speaks_every_route(client: ControlClient, api: MemoryApi) 
     assert await client.preview_exchange_file(LIST_ID, 1, of="near") == b"\xff\xd8near"
     with pytest.raises(ApiError, match="no list"):
         await client.exchange_list("none")
+
+
+@pytest.mark.parametrize(("arguments", "shape"), EXCHANGE_COMMANDS, ids=lambda value: str(value)[:40])
+async def test_json_is_one_document(
+    arguments: str, shape: Any, server: ControlServer, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    command = [*arguments.split(), "--json", "--socket", str(server.socket_path)]
+    assert await anyio.to_thread.run_sync(ctl.run, command) == 0
+    out = capsysbinary.readouterr().out
+    assert json.loads(out) == msgspec.to_builtins(msgspec.json.decode(out, type=shape))
 
 
 async def test_who_may_only_read_chooses_no_file(ask: Any, api: MemoryApi) -> None:
