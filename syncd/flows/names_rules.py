@@ -21,6 +21,9 @@ LONGEST = 255
 
 _SPACES = re.compile(r"[\s_]+")
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_INVISIBLE = r"[\s\u200b\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]+"
+"""Blanks, and the marks that some keyboards write around text that runs from right to left."""
+_OUTER = re.compile(rf"^{_INVISIBLE}|{_INVISIBLE}$")
 _REPEATED = re.compile(r"([-–—,;:|~*=])\1+")
 _ALONE = frozenset("-–—,.;:|~*=/\\<>·•()[]{}\"'`^")
 """Punctuation that is stray where it stands by itself at an end, or in a row."""
@@ -185,8 +188,8 @@ def cleaned(name: str, today: date) -> str:
 
 
 def _cleaned_once(name: str, today: date) -> str:
-    name = _CONTROLS.sub(" ", name)
-    text = _SPACES.sub(" ", without_trailing_date(name.strip(), today))
+    name = _OUTER.sub("", _CONTROLS.sub(" ", name))
+    text = _SPACES.sub(" ", _OUTER.sub("", without_trailing_date(name, today)))
     text = _REPEATED.sub(r"\1", text)
     words: list[str] = []
     for word in text.split():

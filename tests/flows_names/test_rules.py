@@ -77,6 +77,8 @@ CLEANED = [
     ("Gala 2023–2024", "Gala"),
     ("שלום - May 30", "שלום"),
     ("東京 - Jun 2024", "東京"),
+    ("\u200fשלום\u200f - May 30\u200f", "שלום"),
+    ("\ufeffGala - Jun 2024\u200b", "Gala"),
     # in words
     ("Gala May 30", "Gala"),
     ("Gala, May 30", "Gala"),
@@ -301,7 +303,7 @@ def test_versus() -> None:
 # Pieces that are near to what is cut off, and characters that are in nobody's table.
 _WORDS = """
     may june 30 3 2024 1999 2027 1984 2024-05-30 05/30/2024 30.05.2024 06/2024 20240530 May-Jun 2023-2024
-    30th of on in - – _ , . ( ) / | @ vs Gala Jr. F.C. 7-Eleven Class ... -- A & ' é ש 👩‍👧
+    30th of on in - – _ , . ( ) / | @ vs Gala Jr. F.C. 7-Eleven Class ... -- A & ' é ש 👩‍👧 \u200f
 """
 WORDS = st.sampled_from([*MONTHS, *_WORDS.split()])
 JOINS = st.sampled_from(["", " ", " ", "  ", " - ", "-", "_", ", ", ".", "/", "\t"])
