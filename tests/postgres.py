@@ -73,10 +73,10 @@ class PostgresServer:
                 raise RuntimeError(f"postgres did not start:\n{tail}")
             time.sleep(0.02)
 
-    def stop(self) -> None:
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Ends the server at once, connections included. Its data stay, so that start() brings them back."""
         if self.process is not None:
-            self.process.send_signal(signal.SIGINT)
+            self.process.send_signal(how)
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
@@ -152,7 +152,7 @@ def postgres_server() -> Iterator[PostgresServer]:
         try:
             yield server
         finally:
-            server.stop()
+            server.stop(signal.SIGQUIT)  # without writing down what is removed next
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

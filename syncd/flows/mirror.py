@@ -93,6 +93,8 @@ class Mirroring:
     def __init__(self, sink: PostgresMirror, catalogue: Catalogue) -> None:
         self._sink = sink
         self._catalogue = catalogue
+        self._has_strays = True
+        """There are rows without an album, as far as is known."""
 
     async def is_another(self) -> bool:
         """Whether this is not the database, or not the table, that was compared last."""
@@ -160,7 +162,7 @@ class Mirroring:
                     batch += _portion(await queries.pairs(db, _BATCH))
                 if not batch:
                     return None
-                digests = await _put(session, batch)
+                digests = await self._put(session, batch)
         except BadRow as error:
             return await self._tell_halves(batch, error, turned_down)
         return await self._note(batch, digests)
@@ -176,13 +178,26 @@ class Mirroring:
         for part in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
             try:
                 async with self._sink.session() as session:
-                    digests = await _put(session, part)
+                    digests = await self._put(session, part)
             except BadRow as inner:
                 told = await self._tell_halves(part, inner, turned_down + total.turned_down)
             else:
                 told = await self._note(part, digests)
             total = total.plus(told)
         return total
+
+    async def _put(self, session: Session, batch: Sequence[Pair]) -> dict[Key, int]:
+        """Brings photos in that are there, and takes out those that are not; the digests of their rows."""
+        digests: dict[Key, int] = {}
+        if present := [pair for pair in batch if pair.is_present]:
+            if self._has_strays:
+                # A row that somebody else made of the same photo becomes the one of this album.
+                alone = [Key(pair.album_key, pair.image_key) for pair in present if pair.albums == 1]
+                await session.fill_from_images(alone)
+            digests = await session.put([row_of(pair) for pair in present])
+        if absent := [Key(pair.album_key, pair.image_key) for pair in batch if not pair.is_present]:
+            await session.remove(absent)
+        return digests
 
     async def _note(self, batch: Sequence[Pair], digests: dict[Key, int]) -> Told:
         rows = [
@@ -210,6 +225,7 @@ class Mirroring:
             async with self._sink.session() as session:
                 async with self._catalogue.reader() as db:
                     albums += await queries.album_names(db)
+                self._has_strays = await session.has_strays()
                 if not albums:
                     return Told()
                 written = await session.name_albums({album.album_key: album.name for album in albums})
@@ -223,19 +239,6 @@ class Mirroring:
         async with self._catalogue.reader() as db:
             titles = await name_queries.titles(db)
         return await session.name_albums(titles)
-
-
-async def _put(session: Session, batch: Sequence[Pair]) -> dict[Key, int]:
-    """Brings photos in that are there, and takes out those that are not; the digests of their rows."""
-    digests: dict[Key, int] = {}
-    if present := [pair for pair in batch if pair.is_present]:
-        # A row that somebody else made of the same photo becomes the one of this album.
-        alone = [Key(pair.album_key, pair.image_key) for pair in present if pair.albums == 1]
-        await session.fill_from_images(alone)
-        digests = await session.put([row_of(pair) for pair in present])
-    if absent := [Key(pair.album_key, pair.image_key) for pair in batch if not pair.is_present]:
-        await session.remove(absent)
-    return digests
 
 
 def _portion(pairs: Sequence[Pair]) -> Sequence[Pair]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -107,11 +107,13 @@ class Session:
     async def put(self, rows: Sequence[MirrorRow]) -> dict[Key, int]:
         """Brings rows in; the digest of each as it is now."""
         document = await anyio.to_thread.run_sync(statements.document, rows, self._photos)
-        await self._run(statements.upsert(self._photos), document)
-        keys = _keys([Key(row.album_key, row.image_key) for row in rows])
-        found = await self._run(statements.digests(self._photos), keys)
+        found = await self._run(statements.upsert(self._photos), document)
+        wanted = {Key(row.album_key, row.image_key) for row in rows}
         digests = {Key(row[0], row[1]): row[2] for row in found}
-        if self._photos.hides_rows and len(digests) < len({(row.album_key, row.image_key) for row in rows}):
+        if right := wanted - digests.keys():
+            found = await self._run(statements.digests(self._photos), _keys(right))
+            digests |= {Key(row[0], row[1]): row[2] for row in found}
+        if self._photos.hides_rows and wanted - digests.keys():
             raise hidden_rows(self._address)
         return digests
 
@@ -131,6 +133,12 @@ class Session:
     async def fill_from_images(self, keys: Sequence[Key]) -> int:
         """Gives rows without an album that of their photo, for photos that are in one album; how many."""
         return await self._count(statements.keys_from_images(self._photos), _keys(keys))
+
+    async def has_strays(self) -> bool:
+        """Whether any row has no album."""
+        photos = self._photos
+        sql = f"SELECT EXISTS (SELECT 1 FROM {photos.sql} WHERE {photos['album_key']} IS NULL)"
+        return bool((await self._run(sql))[0][0])
 
     async def images_without_album(self) -> list[str]:
         """The image keys of rows that have no album."""
@@ -310,5 +318,5 @@ class PostgresMirror:
         return await cursor.fetchall() if cursor.description else []
 
 
-def _keys(keys: Sequence[Key]) -> str:
+def _keys(keys: Collection[Key]) -> str:
     return msgspec.json.encode([{"a": key.album_key, "i": key.image_key} for key in keys]).decode()

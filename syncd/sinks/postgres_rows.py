@@ -135,8 +135,9 @@ _LISTS = {"_S": _array, "json": _json, "jsonb": _json}
 
 
 def upsert(table: Table) -> str:
-    """Brings the rows of one document in; parameter: the document. Rows that are right are not touched. In
-    rows that somebody else made, what the catalogue has nothing to say of stays."""
+    """Brings the rows of one document in; parameter: the document. Rows that are right are not touched, the
+    others come back as from `digests`. In rows that somebody else made, what the catalogue has nothing to
+    say of stays."""
     names = table.written
     batch = _batch(table)
     data = [name for name in names if name not in ("album_key", "image_key")]
@@ -152,12 +153,14 @@ def upsert(table: Table) -> str:
     if "synced_by" in table.columns:
         columns.append(table["synced_by"])
         values.append(f"'{WRITER}'")
-    same = _same_keys(table, "t", "b")
+    same = " AND ".join(f"t.{table[key]} = b.{table[key]}" for key in ("album_key", "image_key"))
+    row = f"RETURNING t.{table['album_key']}, t.{table['image_key']}, {_digest(table)}"
     return (
         f"WITH b AS MATERIALIZED ({batch}), changed AS ("
-        f"UPDATE {table.sql} t SET {', '.join(sets)} FROM b WHERE {same} AND ({differs}))"
-        f" INSERT INTO {table.sql} ({', '.join(columns)}) SELECT {', '.join(values)} FROM b"
-        f" WHERE NOT EXISTS (SELECT 1 FROM {table.sql} t WHERE {same})"
+        f"UPDATE {table.sql} t SET {', '.join(sets)} FROM b WHERE {same} AND ({differs}) {row}),"
+        f" added AS (INSERT INTO {table.sql} AS t ({', '.join(columns)}) SELECT {', '.join(values)} FROM b"
+        f" WHERE NOT EXISTS (SELECT 1 FROM {table.sql} t WHERE {same}) {row})"
+        f" SELECT * FROM changed UNION ALL SELECT * FROM added"
     )
 
 
@@ -278,10 +281,6 @@ def _comparable(column: Column, value: str) -> str:
 def _touched(table: Table) -> list[str]:
     column = table.columns.get("updated_at")
     return [] if column is None or column.is_computed else [f"{column.sql} = now()::{column.type_sql}"]
-
-
-def _same_keys(table: Table, left: str, right: str) -> str:
-    return " AND ".join(f"{left}.{table[key]} = {right}.{table[key]}" for key in ("album_key", "image_key"))
 
 
 def _digest(table: Table) -> str:
