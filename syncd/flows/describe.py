@@ -67,16 +67,15 @@ class Describer:
 
     async def describe(self, work: Work, vision: Vision, day: str, *, approve: bool) -> Trouble | None:
         """One attempt; why work should wait, None where it need not."""
+        of = "library"
         try:
             jpeg = await self._picture(work)
-            if isinstance(jpeg, Trouble):
-                await self._put_back(work, day)
-                return jpeg
+            of = "model"
             found = await vision.describe(jpeg, known(work))
         except (AuthRejected, Transient) as error:
-            if not self._is_to_blame(work, error):
+            if not self._is_to_blame(work, of, error):
                 await self._put_back(work, day)
-                return Trouble("model", error)
+                return Trouble(of, error)
             await self._fail(work, f"{error} ({MOST_TROUBLES} times, and not with other photos)", last=True)
             return None
         except Refused as error:
@@ -90,26 +89,23 @@ class Describer:
         )
         return None
 
-    async def _picture(self, work: Work) -> bytes | Trouble:
+    async def _picture(self, work: Work) -> bytes:
         """A JPEG of at most MAX_SIDE pixels. Raises Refused where there is none."""
-        try:
-            library = await self._library.client()
-            data = await _first(library.picture, [work.large_url, work.thumbnail_url])
-            return await self._pool.preview_of_bytes(data, MAX_SIDE, MAX_SIDE)
-        except (Transient, AuthRejected) as error:
-            return Trouble("library", error)
+        library = await self._library.client()
+        data = await _first(library.picture, [work.large_url, work.thumbnail_url])
+        return await self._pool.preview_of_bytes(data, MAX_SIDE, MAX_SIDE)
 
-    def _is_to_blame(self, work: Work, error: SyncdError) -> bool:
-        """Whether the model fails with this photo again and again, and with others does not."""
-        if isinstance(error, AuthRejected) or error.hint:  # what has a hint is wrong for all
-            return False
+    def _is_to_blame(self, work: Work, of: str, error: SyncdError) -> bool:
+        """Whether this photo meets trouble again and again, and others do not."""
         times, done = self._troubles.get(work.id, (0, self.done))
         self._troubles[work.id] = (times + 1, done)
-        return times + 1 >= MOST_TROUBLES and self.done > done
+        # A model's error with a hint, such as a key that is refused, is never one photo's doing.
+        is_for_all = of == "model" and (isinstance(error, AuthRejected) or bool(error.hint))
+        return not is_for_all and times + 1 >= MOST_TROUBLES and self.done > done
 
     @property
     def suspects(self) -> frozenset[int]:
-        """Photos with which the model failed: others go first, in case that it is the photo's doing."""
+        """Photos that met trouble: others go first, in case that it is the photo's doing."""
         return frozenset(self._troubles)
 
     async def _put_back(self, work: Work, day: str) -> None:

@@ -29,7 +29,7 @@ NO_MODEL = "no embedding model is set"
 NO_MODEL_HINT = "set base_url and embedding_model in [ai] of syncd.toml"
 _LOOK_S = 2.0
 _TIDY_S = 60.0
-_TEXTS_AT_ONCE = 32
+_TEXTS_AT_ONCE = 16
 _FIRST_BACK_OFF_S, _LONGEST_BACK_OFF_S = 1.0, 64.0
 _TELL_S = 5.0
 

@@ -17,6 +17,7 @@ from PIL import Image
 from syncd.api_metadata import MetadataAnswers
 from syncd.catalogue.database import Catalogue
 from syncd.config import AiConfig, Config
+from syncd.errors import Transient
 from syncd.flows import describe, describe_service
 from syncd.flows.describe_service import DescribeService
 from syncd.imaging.pool import ImagingPool
@@ -44,6 +45,7 @@ class Pictures:
         self.asked: list[str] = []
         self.errors: list[Exception] = []
         self.missing: set[str] = set()
+        self.broken: set[str] = set()
 
     async def client(self) -> Pictures:
         return self
@@ -52,6 +54,8 @@ class Pictures:
         self.asked.append(url)
         if self.errors:
             raise self.errors.pop(0)
+        if url in self.broken:
+            raise Transient("the host of the pictures says 503")
         if url in self.missing:
             raise NotFound("the picture is gone")
         return picture(int("".join(filter(str.isdigit, url))))

@@ -225,8 +225,10 @@ async def test_without_a_model_nothing_is_done_and_nothing_complained_of(place: 
 
 
 async def test_pictures_that_cannot_be_had(place: Place) -> None:
-    await add_photos(place.catalogue, 3)
+    await add_photos(place.catalogue, 4)
     await run(place.catalogue, "UPDATE smugmug_photos SET large_url = NULL WHERE id = 1")
+    place.set(batch_size=1)
+    place.pictures.broken = {"https://photos.example/3.jpg"}
     await run(place.catalogue, "UPDATE smugmug_photos SET thumbnail_url = 'https://x/22.jpg' WHERE id = 2")
     place.pictures.missing = {"https://photos.example/2.jpg"}
     place.pictures.errors = [
@@ -235,7 +237,8 @@ async def test_pictures_that_cannot_be_had(place: Place) -> None:
     ]
     async with place.running():
         await place.until("review", 2)  # the second by its thumbnail
-        await place.until("failed", 1)
+        await place.until("failed", 2)
+    assert "says 503 (5 times, and not with other photos)" in str((await place.api.get(3)).error)
     assert (await place.api.get(1)).error == "the library gives no address for a picture of it"
     assert "https://x/22.jpg" in place.pictures.asked
     assert {state for state, _ in place.handle.states} == {"running", "backing_off"}  # no key was refused
