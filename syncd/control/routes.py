@@ -61,6 +61,19 @@ async def _preview(api: Api, call: Call) -> bytes:
     return await api.preview(version_id, *wanted)
 
 
+async def _guards(api: Api, call: Call) -> schema.GuardPage:
+    """There are a few at most: the cursor is a place among them."""
+    page = await api.guards()
+    limit, cursor = call.query["limit"], call.query["cursor"] or "0"
+    if not (cursor.isascii() and cursor.isdecimal() and len(cursor) < 19):
+        raise Invalid(
+            f"{cursor[:40]!r} is no cursor of this list", hint="pass next_cursor of the page before"
+        )
+    end = int(cursor) + limit
+    following = str(end) if end < len(page.items) else None
+    return schema.GuardPage(items=page.items[int(cursor) : end], next_cursor=following)
+
+
 async def _stream(api: Api, call: Call) -> object:
     return api.follow_activity(call.query["since"])
 
@@ -112,7 +125,9 @@ DAEMON_ROUTES = (
         "POST", "/api/jobs/{id}/cancel", lambda api, call: api.cancel_job(call.path["id"]),
         {200: schema.Job}, "Cancel a job",
     ),
-    Route("GET", "/api/guards", lambda api, call: api.guards(), {200: schema.GuardPage}, "What guards hold"),
+    Route(
+        "GET", "/api/guards", _guards, {200: schema.GuardPage}, "What guards hold", params=(LIMIT, CURSOR)
+    ),
     Route(
         "POST", "/api/approve/{guard_id}", lambda api, call: api.approve(call.path["guard_id"]),
         {200: schema.GuardApproved}, "Let a guarded removal happen",

@@ -407,6 +407,7 @@ class Guard(Reply, frozen=True, kw_only=True):
 
 class GuardPage(Reply, frozen=True, kw_only=True):
     items: list[Guard]
+    next_cursor: str | None = None
 
 
 class GuardApproved(Reply, frozen=True, kw_only=True):

@@ -111,6 +111,6 @@ class GoogleAccounts:
             name,
             NEEDS_AUTH if rejection else READY,
             (SCOPE,),
-            datetime.fromtimestamp(until, UTC).isoformat(timespec="seconds") if until else None,
+            datetime.fromtimestamp(until, UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if until else None,
             rejection.hint or rejection.message if rejection else None,
         )

@@ -108,7 +108,7 @@ async def test_a_script_is_not_asked(command: str, server: ControlServer, api: M
 
 @pytest.mark.parametrize("source", ["-", "/dev/zero"])
 async def test_a_picture_without_end_is_not_read(source: str, server: ControlServer) -> None:
-    given = bytes((64 << 20) + 1) if source == "-" else None
+    given = bytes((64 << 20) + 1) if source == "-" else b""
     for command in (["faces", "search", source, "--event", "wedding"], ["similar", source]):
         refused = await syncctl(*command, server=server, given=given)
         assert (refused.code, "larger than 64 MiB" in refused.err) == (1, True)

@@ -56,12 +56,14 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("POST", "/api/verify", {"sample": 12.5, "deep": True, "repair": True}, 200),
     ("POST", "/api/verify", None, 200),
     ("GET", "/api/guards", None, 200),
+    ("GET", "/api/guards?limit=1&cursor=0", None, 200),
     ("POST", "/api/approve/g1", None, 200),
     ("POST", "/api/pause", {"service": "site"}, 200),
     ("POST", "/api/resume", None, 200),
     ("GET", "/api/config", None, 200),
     ("POST", "/api/config/reload", None, 200),
     # errors
+    ("GET", "/api/guards?cursor=g1", None, 422),
     ("GET", "/", None, 404),
     ("GET", "/api/statuss", None, 404),
     ("GET", "/api/status/", None, 404),
@@ -308,7 +310,7 @@ HOSTILE_TEXT = [
     "%",
     "a/b",
 ]
-HOSTILE_JSON = [
+HOSTILE_JSON: list[Any] = [
     None, True, 0, -1, 1.5, 1e308, 2**70, "", "x", "\x1b", "a\0b", [], [[]], {}, [None], ["x"], {"x": 1},
 ]  # fmt: skip
 
