@@ -34,6 +34,40 @@ _FIRST_BACK_OFF_S, _LONGEST_BACK_OFF_S = 1.0, 64.0
 _TELL_S = 5.0
 
 
+class _Gate:
+    """Whether one kind of work may go on. After trouble it waits 1, 2, 4 … 64 s, or as long as the other side
+    asks; a key that is refused shuts it for good."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self.trouble: Trouble | None = None
+        self.failures = 0
+        self.not_before_s = 0.0
+
+    @property
+    def is_locked(self) -> bool:
+        # Where the library asks for a sign-in, its own service says so.
+        trouble = self.trouble
+        return trouble is not None and trouble.of == "model" and isinstance(trouble.error, AuthRejected)
+
+    @property
+    def is_shut(self) -> bool:
+        return self.is_locked or anyio.current_time() < self.not_before_s
+
+    def heed(self, trouble: Trouble | None) -> None:
+        """How a piece of work ended."""
+        self.trouble = trouble
+        if trouble is None:
+            self.failures = 0
+            return
+        if anyio.current_time() >= self.not_before_s:  # not once more for each that was under way
+            self.failures += 1
+            back_off_s = min(_LONGEST_BACK_OFF_S, _FIRST_BACK_OFF_S * 2.0 ** (self.failures - 1))
+            self.not_before_s = anyio.current_time() + back_off_s * self._rng.uniform(0.75, 1.25)
+        asked_s = getattr(trouble.error, "retry_after_s", None) or 0.0
+        self.not_before_s = max(self.not_before_s, anyio.current_time() + asked_s)
+
+
 class DescribeService:
     """Describes what is `pending`, at most `batch_size` photos at a time. A server that is down, slow or
     full makes work wait, not fail; a key that is refused stops it until the settings change or somebody
@@ -74,9 +108,7 @@ class DescribeService:
 
     def _begin_anew(self) -> None:
         """What was met before holds no more."""
-        self._troubles: dict[str, Trouble] = {}
-        self._failures = 0
-        self._not_before_s = 0.0
+        self._photos, self._texts = _Gate(self._rng), _Gate(self._rng)
         self._limit_reached = False
 
     # --- what others ask ----------------------------------------------------------------------------
@@ -100,11 +132,12 @@ class DescribeService:
         """There is nothing to do now; what waits for a server, a day or another try does not count."""
         if self._busy or self._texts_busy:
             return False
-        if not self.is_running or self._is_held:
+        if not self.is_running:
             return True
-        if self._can_embed and await queries.due_texts(db, 1, self._embedder.refused):
+        may_embed = self._can_embed and not self._texts.is_shut
+        if may_embed and await queries.due_texts(db, 1, self._embedder.refused):
             return False
-        is_open = self.is_configured and not self._limit_reached
+        is_open = self.is_configured and not self._limit_reached and not self._photos.is_shut
         return not (is_open and await queries.next_due_in_s(db) == 0)
 
     async def embed(self, text: str) -> bytes:
@@ -122,13 +155,6 @@ class DescribeService:
     @property
     def _can_embed(self) -> bool:
         return bool(self._ai.base_url and self._ai.embedding_model)
-
-    @property
-    def _is_held(self) -> bool:
-        """Nothing is to be asked of anybody now."""
-        model = self._troubles.get("model")
-        is_locked_out = model is not None and isinstance(model.error, AuthRejected)
-        return is_locked_out or anyio.current_time() < self._not_before_s
 
     async def _client(self) -> Vision:
         """The client of the server in the settings, which remembers what that server takes."""
@@ -176,16 +202,19 @@ class DescribeService:
             self._begin_anew()
             return _LOOK_S
         await self._client()  # other settings end what the old ones were held for
-        if self._is_held:
-            return min(_LOOK_S, max(0.05, self._not_before_s - anyio.current_time()))
-        if self._can_embed and not self._texts_busy:
+        if self._can_embed and not (self._texts_busy or self._texts.is_shut):
             await self._start_texts(tasks, self._ai.embedding_model)
-        if not self.is_configured:
-            self._limit_reached = False
+        wait_s = await self._start_photos(tasks) if self.is_configured else _LOOK_S
+        open_s = [gate.not_before_s - anyio.current_time() for gate in (self._photos, self._texts)]
+        return min(wait_s, *(open_in_s for open_in_s in open_s if open_in_s > 0), _LOOK_S)
+
+    async def _start_photos(self, tasks: anyio.abc.TaskGroup) -> float:
+        """As above."""
+        if self._photos.is_shut:
             return _LOOK_S
         ai, day = self._ai, self._today()
         # While the server is in doubt, one photo finds out for all.
-        room = (1 if self._failures else ai.batch_size) - len(self._busy)
+        room = (1 if self._photos.failures else ai.batch_size) - len(self._busy)
         if room > 0:
             claimed = await self._claim(room, day, ai.daily_limit)
             for work in claimed:
@@ -217,7 +246,8 @@ class DescribeService:
         try:
             vision = await self._client()
             trouble = await self._describer.describe(work, vision, day, approve=self._ai.auto_approve)
-            await self._heed(trouble)
+            if vision is self._vision:  # else it is about settings that hold no more
+                self._photos.heed(trouble)
         finally:
             self._busy.discard(work.id)
             self._wake.set()
@@ -234,31 +264,20 @@ class DescribeService:
 
     async def _embed(self, texts: list[Text]) -> None:
         try:
-            await self._heed(await self._embedder.embed(texts, await self._client()))
+            vision = await self._client()
+            trouble = await self._embedder.embed(texts, vision)
+            if vision is self._vision:
+                self._texts.heed(trouble)
         finally:
             self._texts_busy = False
             self._wake.set()
 
-    async def _heed(self, trouble: Trouble | None) -> None:
-        """Back-off after trouble: 1, 2, 4 … 64 s, or what the other side asks for."""
-        if trouble is None:
-            self._failures = 0
-            self._troubles.clear()
-            return
-        if anyio.current_time() >= self._not_before_s:  # not once more for each that was under way
-            self._failures += 1
-            back_off_s = min(_LONGEST_BACK_OFF_S, _FIRST_BACK_OFF_S * 2.0 ** (self._failures - 1))
-            self._not_before_s = anyio.current_time() + back_off_s * self._rng.uniform(0.75, 1.25)
-        asked_s = getattr(trouble.error, "retry_after_s", None) or 0.0
-        self._not_before_s = max(self._not_before_s, anyio.current_time() + asked_s)
-        self._troubles[trouble.of] = trouble
-
     def _say(self, handle: ServiceHandle) -> None:
-        for trouble in self._troubles.values():
-            # Where the library asks for a sign-in, its own service says so.
-            is_locked_out = trouble.of == "model" and isinstance(trouble.error, AuthRejected)
-            handle.set_state("needs_auth" if is_locked_out else "backing_off", words_of(trouble.error))
-            return
+        for gate in (self._photos, self._texts):
+            if gate.trouble is not None:
+                words = words_of(gate.trouble.error)
+                handle.set_state("needs_auth" if gate.is_locked else "backing_off", words)
+                return
         if self._limit_reached:
             limit = self._ai.daily_limit
             handle.set_state(

@@ -224,6 +224,21 @@ async def test_without_a_model_nothing_is_done_and_nothing_complained_of(place: 
     assert place.vision.count("chat.completions") == 0
 
 
+async def test_an_embedding_model_that_is_missing_holds_up_no_photo(place: Place) -> None:
+    await add_photos(place.catalogue, 6)
+    place.set(embedding_model="not-pulled", batch_size=1)
+    async with place.running():
+        await place.until("review", 6)
+        while place.handle.states[-1][0] != "backing_off":
+            await anyio.sleep(0.005)
+        assert "The model `not-pulled` does not exist" in str(place.handle.states[-1][1])
+        assert "in [ai] of syncd.toml" in str(place.handle.states[-1][1])
+        place.set()
+        await place.idle()
+        assert len((await place.api.search(schema.MetadataQuery(text="x"))).items) == 6
+    assert place.handle.states[-1] == ("running", None)
+
+
 async def test_pictures_that_cannot_be_had(place: Place) -> None:
     await add_photos(place.catalogue, 4)
     await run(place.catalogue, "UPDATE smugmug_photos SET large_url = NULL WHERE id = 1")
