@@ -19,7 +19,7 @@ import pysqlite3
 from syncd.catalogue import _sqlite
 from syncd.catalogue._opening import migrate, shipped_migrations
 from syncd.catalogue.database import Catalogue
-from syncd.catalogue.exchange_remote import Kind, check_file, guarded, look_at, unreadable
+from syncd.catalogue.exchange_remote import Kind, check_file, guarded, held_open, look_at, unreadable
 from syncd.errors import Fatal, Refused
 from syncd.lock import acquire_lock
 
@@ -153,9 +153,10 @@ async def open_archive(path: Path, own: Catalogue, *, read_only: bool = False) -
     db = aiosqlite.Connection(lambda: connection, iter_chunk_size=256)
     await db
     try:
-        if not read_only:
-            await _make_tables(db, path)
-        yield IndafotoArchive(path, db, columns)
+        with held_open(path):
+            if not read_only:
+                await _make_tables(db, path)
+            yield IndafotoArchive(path, db, columns)
     finally:
         with anyio.CancelScope(shield=True):
             await db.close()

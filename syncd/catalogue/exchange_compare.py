@@ -16,7 +16,7 @@ from typing import Any
 from syncd.catalogue import _sqlite
 from syncd.catalogue.exchange_remote import Source, guarded, unreadable
 
-_PIECE_ROWS = 200_000
+_PIECE_ROWS = 120_000
 _CACHE_KB = 8_000
 ONLY_HERE_KEPT = 1_000
 _LONGEST_TEXT = 10_000
@@ -107,6 +107,8 @@ class Comparison:
             ):
                 self._db.execute(f"ATTACH ? AS {name}", (uri,))
                 self._db.execute(f"PRAGMA {name}.cache_size = -{_CACHE_KB}").close()
+            # Tags and albums are looked up in the order of hashes, which is none.
+            self._db.execute(f"PRAGMA main.cache_size = -{3 * _CACHE_KB}").close()
         except _sqlite.Error as error:
             self._db.close()
             raise unreadable(theirs.path, error) from error

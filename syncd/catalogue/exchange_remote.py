@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from contextlib import closing, suppress
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,6 +32,7 @@ _TABLES = (
 )  # fmt: skip
 _NEEDED = ("id", "sha256_hash", "url", "local_path")
 _SHARED_MEMORY = "-shm"
+_open_here: Counter[tuple[int, int]] = Counter()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +106,25 @@ def unreadable(path: Path, error: Exception) -> Refused:
     return Refused(f"{_name(path)} cannot be read: {error}", hint="close what has it open, and try again")
 
 
-def check_file(path: Path) -> bytes:
-    """The first bytes of a file that looks like a database."""
+@contextmanager
+def held_open(path: Path) -> Iterator[None]:
+    """While SQLite has the file open here, nothing else opens it: closing any descriptor of a file lets go of
+    all of this process's locks on it (https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks)."""
+    facts = path.stat()
+    name = (facts.st_dev, facts.st_ino)
+    _open_here[name] += 1
     try:
+        yield
+    finally:
+        _open_here[name] -= 1
+
+
+def check_file(path: Path) -> None:
+    """Raises Refused for what does not even look like a database that can be read here."""
+    try:
+        facts = path.stat()
+        if _open_here[(facts.st_dev, facts.st_ino)]:
+            return
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise Refused(
@@ -143,7 +162,6 @@ def check_file(path: Path) -> bytes:
             f"{_name(path)} is the catalogue of a newer syncd than this one",
             hint="update syncd on this side, then analyse again",
         )
-    return header
 
 
 def _application_id(header: bytes) -> int:

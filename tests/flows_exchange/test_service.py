@@ -1,0 +1,114 @@
+"""The table `images` in step with the files, and the inbox that imports by itself."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from syncd.config import Config, DaemonConfig, ExchangeConfig
+from syncd.flows import exchange_service
+from syncd.flows.exchange_service import ExchangeService
+from tests.flows_exchange.conftest import Desk
+from tests.flows_exchange.indafoto import Indafoto
+
+
+class Handle:
+    """What the supervisor would be told."""
+
+    name = "exchange"
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, str | None]] = [("starting", None)]
+
+    def ready(self) -> None:
+        self.set_state("running")
+
+    def set_state(self, state: str, reason: str | None = None) -> None:
+        self.said.append((state, reason))
+
+
+async def until(condition: Any) -> None:
+    with anyio.fail_after(10):
+        while not condition():
+            await anyio.sleep(0.02)
+
+
+async def test_the_inbox_imports_what_was_asked_for(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange_service, "_INBOX_LOOK_S", 0.02)
+    monkeypatch.setattr(exchange_service, "_INBOX_AGAIN_S", 0.05)
+    theirs, inbox = Indafoto(tmp_path / "theirs"), tmp_path / "inbox"
+    sha256 = theirs.add(b"a photo" * 100, author="Anna")
+    found = await desk.analyze(None, theirs.path)
+    daemon = replace(DaemonConfig(), state_dir=desk.folder)
+    config = replace(Config(), daemon=daemon, exchange=ExchangeConfig(inbox=str(inbox)))
+    told: list[str] = []
+    service = ExchangeService(desk.catalogue, lambda: config, lambda *entry: told.append(entry[3]))
+    handle = Handle()
+
+    async def held() -> list[Any]:
+        async with desk.catalogue.reader() as db:
+            rows = await db.execute_fetchall("SELECT sha256_hash, author FROM images")
+        return [tuple(row) for row in rows]
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(service.run, handle)  # type: ignore[arg-type]
+        await until(lambda: handle.said[-1][0] == "blocked")  # there is no such folder yet
+        away = tmp_path / "away"
+        await desk.export(theirs.path, found.list_file, away)
+        (photo,) = away.rglob("*.jpg")
+        content = photo.read_bytes()
+        photo.write_bytes(content[:100])  # a file share brings things in any order, and in parts
+        (inbox / "manifest-unknown.jsonl").parent.mkdir()
+        (inbox / "manifest-unknown.jsonl").write_text("{}")
+        away.rename(inbox / "from-anna")
+        await until(lambda: handle.said[-1][0] == "running")
+        await anyio.sleep(0.2)
+        assert await held() == []
+        (inbox / "from-anna" / photo.relative_to(away)).write_bytes(content)
+        await until(lambda: told)
+        tasks.cancel_scope.cancel()
+    assert await held() == [(sha256, "Anna")]
+    assert told == [f"1 files taken from {inbox / 'from-anna'}"]
+    assert (desk.folder / "exchange" / f"receipt-{found.list_id}.jsonl").exists()
+
+
+async def test_images_are_in_step_with_versions(desk: Desk) -> None:
+    async def run(*statements: str) -> list[Any]:
+        async def write(db: Any) -> list[Any]:
+            for statement in statements:
+                await db.execute(statement)
+            rows = await db.execute_fetchall(
+                "SELECT version_id, local_path, sha256_hash, taken_date, camera_make, size_bytes FROM images"
+                " ORDER BY version_id"
+            )
+            return [tuple(row) for row in rows]
+
+        return await desk.catalogue.write(write)
+
+    new = (
+        "INSERT INTO image_versions (version_id, scene_id, version_type, relative_path, local_path, sha256,"
+        " size_bytes, captured_at, camera_make) VALUES ({0}, 's', 'final_crops', 'b/{0}', '/p/{0}', {1}, 7,"
+        " '2020-01-01T00:00:00', 'Zenit')"
+    )
+    one = (1, "/p/1", "a", "2020-01-01T00:00:00", "Zenit", 7)
+    assert await run(
+        "INSERT INTO public_site_batches (batch_name) VALUES ('b')",
+        "INSERT INTO scenes (scene_id, batch_name, base_filename) VALUES ('s', 'b', 'x')",
+        new.format(1, "'a'"), new.format(2, "NULL"),
+    ) == [one]  # fmt: skip
+    assert await run("UPDATE image_versions SET is_current = 1 WHERE version_id = 1") == [one]
+    assert await run("UPDATE image_versions SET gone_at = 'now' WHERE version_id = 1") == []
+    assert await run("UPDATE image_versions SET gone_at = NULL WHERE version_id = 1") == [one]
+    moved = await run("UPDATE image_versions SET local_path = '/q/1', size_bytes = 8 WHERE version_id = 1")
+    assert moved == [(1, "/q/1", "a", "2020-01-01T00:00:00", "Zenit", 8)]
+    assert await run("UPDATE image_versions SET superseded_at = 'now' WHERE version_id = 1") == []
+    assert await run("UPDATE image_versions SET gone_at = 'now' WHERE version_id = 1") == []
+    assert await run("UPDATE image_versions SET gone_at = NULL WHERE version_id = 1") == []
+    assert len(await run(new.format(3, "'c'"))) == 1
+    assert await run("DELETE FROM public_site_batches") == []
