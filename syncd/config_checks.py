@@ -70,6 +70,8 @@ def check_value(dotted: str, value: Any) -> None:
         raise Wrong("a suffix must not be empty")
     if dotted == "storage.prefix":
         _check_prefix(value)
+    if dotted == "mirror.dsn" and value and not re.match(r"postgres(ql)?://|\s*\w+\s*=", value):
+        raise Wrong("expected an address that starts with postgresql://")
     if dotted.startswith("notify."):
         _check_mail(dotted, value)
 

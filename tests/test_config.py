@@ -294,6 +294,14 @@ def test_missing_secret_names_its_key(tmp_path: Path, source: str, said: str) ->
     assert said in found
 
 
+def test_a_dsn_is_an_address_and_is_not_shown(tmp_path: Path) -> None:
+    for good in ("postgresql://u:p@h/d", "postgres:///d", "host=h password=p", ""):
+        assert load(tmp_path, f'[mirror]\ndsn = "{good}"').mirror.dsn == good
+    for wrong in ("https://hush@example.com", "hush"):
+        (found,) = problems(tmp_path, f'[mirror]\ndsn = "{wrong}"')
+        assert found == '[mirror] "dsn": expected an address that starts with postgresql://'
+
+
 def test_a_credential_cannot_leave_its_folder(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     (found,) = problems(

@@ -211,7 +211,7 @@ async def local_rows(db: aiosqlite.Connection) -> list[Local]:
         " LEFT JOIN mirror_rows r ON r.album_id = l.album_id AND r.photo_id = l.photo_id"
         " WHERE a.removed_at IS NULL AND p.removed_at IS NULL"
     )
-    return [Local(*row) for row in rows]
+    return await anyio.to_thread.run_sync(lambda: [Local(*row) for row in rows])
 
 
 async def only_albums(db: aiosqlite.Connection, image_keys: Collection[str]) -> dict[str, str]:

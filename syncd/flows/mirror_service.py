@@ -24,7 +24,7 @@ from syncd.text import human_count, rfc3339
 MIRROR = "mirror"
 _LOOK_S = 2.0
 """So long after a change it is told at the latest."""
-_VISIT_S = 60.0
+_VISIT_S = 15.0
 """Rows that others made are looked for this often, and whether the mirror still answers."""
 _REFUSED_S = 60.0
 

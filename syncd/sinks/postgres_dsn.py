@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,5 +82,7 @@ def _verified(given: dict[str, Any], host: str) -> dict[str, str]:
 def _system_authorities() -> str:
     """The file of the authorities that the system trusts. The driver's own library, which comes with it, may
     look for them in another place than the system keeps them."""
+    import ssl
+
     known = (os.environ.get("SSL_CERT_FILE"), ssl.get_default_verify_paths().cafile, *_BUNDLES)
     return next((path for path in known if path and Path(path).is_file()), "system")
