@@ -113,7 +113,7 @@ class DaemonApi:
     async def sync(self, request: schema.SyncRequest) -> schema.JobAccepted | schema.SyncReport:
         if request.db_only and request.images_only:
             raise Invalid("db_only and images_only exclude each other")
-        wanted = frozenset(request.batch_filter) or None
+        wanted = frozenset(request.batches) or None
         if wanted is not None:
             known = await self._service.site.batch_names()
             for name in sorted(wanted - known):

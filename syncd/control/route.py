@@ -43,6 +43,10 @@ class Param:
     choices: tuple[str, ...] = ()
     required: bool = False
 
+    @property
+    def is_filter(self) -> bool:
+        return self.default is None and self.type in (str, bool)
+
     def read(self, text: str) -> float | str | bool:
         """The value that `text` stands for; Invalid says what was expected."""
         if self.type is bool:
@@ -167,7 +171,8 @@ def split_path(raw_path: str) -> tuple[str, ...]:
 
 
 def read_query(params: Sequence[Param], query_string: str) -> dict[str, Any]:
-    """The value of each of `params`, in their order; unknown, doubled and wrong ones are Invalid."""
+    """The value of each of `params`, in their order; an empty filter filters nothing. Unknown, doubled and
+    wrong ones are Invalid."""
     try:
         pairs = parse_qsl(query_string, keep_blank_values=True, errors="strict", max_num_fields=50)
     except ValueError:
@@ -181,9 +186,9 @@ def read_query(params: Sequence[Param], query_string: str) -> dict[str, Any]:
             raise Invalid(f"{name}: given twice")
         if "\0" in text:
             raise Invalid(f"{name}: holds a NUL character")
-        values[name] = known[name].read(text)
+        values[name] = None if not text and known[name].is_filter else known[name].read(text)
     for param in params:
-        if param.required and param.name not in values:
+        if param.required and values.get(param.name) is None:
             raise Invalid(f"{param.name}: missing", hint=param.description)
     return {param.name: values.get(param.name, param.default) for param in params}
 

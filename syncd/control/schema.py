@@ -205,13 +205,21 @@ SyncState = Literal["queued", "running", "done", "partial", "failed", "refused",
 
 
 class SyncRequest(Request, frozen=True, kw_only=True):
-    batch_filter: list[str] = []
+    """`batch_filter` are names of batches, none for all; one may stand without its list."""
+
+    batch_filter: list[str] | str | None = []
     dry_run: bool = False
     db_only: bool = False
     images_only: bool = False
 
+    @property
+    def batches(self) -> list[str]:
+        """`batch_filter` as a list."""
+        return [self.batch_filter] if isinstance(self.batch_filter, str) else self.batch_filter or []
+
     def __post_init__(self) -> None:
-        refuse_nul(self.batch_filter)
+        msgspec.structs.force_setattr(self, "batch_filter", self.batches)
+        refuse_nul(self.batches)
         if self.db_only and self.images_only:
             raise ValueError("db_only and images_only exclude each other")
 

@@ -115,7 +115,7 @@ class MemoryApi:
 
     async def sync(self, request: schema.SyncRequest) -> schema.JobAccepted | schema.SyncReport:
         if request.dry_run:
-            return schema.SyncReport(state="done", dry_run=True, scanned=len(request.batch_filter))
+            return schema.SyncReport(state="done", dry_run=True, scanned=len(request.batches))
         return schema.JobAccepted(job_id="j9")
 
     async def sync_status(self, job_id: str | None = None) -> schema.SyncReport:
