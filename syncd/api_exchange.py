@@ -18,7 +18,7 @@ from syncd.control import schema
 from syncd.control.api import Invalid, NotFound
 from syncd.errors import Refused
 from syncd.flows import exchange_service as service
-from syncd.flows.exchange_import import find_list
+from syncd.flows.exchange_home import find_list
 from syncd.flows.exchange_service import ExchangeService
 from syncd.flows.previews import Previews
 from syncd.imaging.pool import ImagingPool

@@ -50,7 +50,7 @@ def gather_hashes(uri: str, path: Path, target: Path, progress: Callable[[], Non
             db.execute("ATTACH ? AS source", (uri,))
             db.execute("CREATE TABLE files (hash BLOB PRIMARY KEY, id INTEGER) WITHOUT ROWID")
             db.execute("BEGIN")
-            if _has_hash_index(db):
+            if _is_indexed(db, "source", "images", "sha256_hash"):
                 progress()
                 db.execute(f"{_GATHER} WHERE sha256_hash IS NOT NULL AND {_IS_HASH} ORDER BY sha256_hash")
             else:
@@ -65,12 +65,12 @@ def gather_hashes(uri: str, path: Path, target: Path, progress: Callable[[], Non
             raise unreadable(path, error) from error
 
 
-def _has_hash_index(db: Any) -> bool:
-    """Whether the hashes can be read in order without sorting them."""
-    names = [row[0] for row in db.execute("SELECT name FROM pragma_index_list('images', 'source')")]
+def _is_indexed(db: Any, schema: str, table: str, column: str) -> bool:
+    """Whether an index of the table begins with the column: then rows come in its order without sorting."""
+    names = [row[0] for row in db.execute("SELECT name FROM pragma_index_list(?, ?)", (table, schema))]
     return any(
-        db.execute("SELECT name FROM pragma_index_info(?, 'source') WHERE seqno = 0", (name,)).fetchone()
-        == ("sha256_hash",)
+        db.execute("SELECT name FROM pragma_index_info(?, ?) WHERE seqno = 0", (name, schema)).fetchone()
+        == (column,)
         for name in names
     )
 
@@ -108,7 +108,7 @@ class Comparison:
                 self._db.execute(f"ATTACH ? AS {name}", (uri,))
                 self._db.execute(f"PRAGMA {name}.cache_size = -{_CACHE_KB}").close()
             # Tags and albums are looked up in the order of hashes, which is none.
-            self._db.execute(f"PRAGMA main.cache_size = -{3 * _CACHE_KB}").close()
+            self._db.execute(f"PRAGMA main.cache_size = -{2 * _CACHE_KB}").close()
         except _sqlite.Error as error:
             self._db.close()
             raise unreadable(theirs.path, error) from error
@@ -143,7 +143,7 @@ class Comparison:
         )
         url_files = self._want_urls()
         db.execute("CREATE TABLE by_row (theirs INTEGER PRIMARY KEY)")
-        db.execute("INSERT OR IGNORE INTO by_row SELECT theirs FROM wanted ORDER BY theirs")
+        db.execute("INSERT OR IGNORE INTO by_row SELECT theirs FROM wanted")
         self._gather_groups()
         db.execute("COMMIT")
         both = there - hash_files
@@ -156,7 +156,7 @@ class Comparison:
         db.execute(
             "INSERT OR IGNORE INTO urls SELECT CAST(url AS TEXT), id FROM theirs.images"
             f" WHERE (sha256_hash IS NULL OR NOT ({_IS_HASH}) OR unhex(sha256_hash) IS NULL)"
-            f" AND url <> '' AND length(url) <= {_LONGEST_TEXT} ORDER BY 1"
+            f" AND url <> '' AND length(url) <= {_LONGEST_TEXT}"
         )
         if not _number(db, "SELECT count(*) FROM urls"):
             return 0
@@ -180,10 +180,14 @@ class Comparison:
                 and {"image_id", f"{one}_id"} <= self._columns.get(members, frozenset())
             ):
                 continue
+            # Along their index of members, groups come together by themselves; else they are sorted.
+            by_index = _is_indexed(self._db, "theirs", members, "image_id")
+            pairs = (
+                f"by_row b CROSS JOIN theirs.{members} m" if by_index else f"theirs.{members} m JOIN by_row b"
+            )
             self._db.execute(
-                f"INSERT INTO of_{group} SELECT m.image_id, {name} FROM theirs.{members} m"
-                f" JOIN by_row b ON b.theirs = m.image_id JOIN theirs.{group} g ON g.id = m.{one}_id"
-                " GROUP BY m.image_id"
+                f"INSERT INTO of_{group} SELECT b.theirs, {name} FROM {pairs} ON m.image_id = b.theirs"
+                f" CROSS JOIN theirs.{group} g ON g.id = m.{one}_id GROUP BY b.theirs"
             )
 
     def _set_json(self, table: str, key: str) -> str:

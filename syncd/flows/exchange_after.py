@@ -21,7 +21,7 @@ from syncd.flows import exchange_copy as copying
 from syncd.flows import exchange_files as formats
 from syncd.flows.exchange_copy import Folder, Gone
 from syncd.flows.exchange_export import lock_name, staging_name
-from syncd.flows.exchange_import import find_list, staging_of
+from syncd.flows.exchange_home import find_list, staging_of
 from syncd.flows.exchange_work import NAMED, PAGE_FILES, Operation, in_threads
 from syncd.flows.jobs import Progress
 

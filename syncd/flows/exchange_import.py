@@ -22,25 +22,17 @@ from syncd.catalogue.exchange import Done, FileRow
 from syncd.catalogue.exchange_archive import Archive
 from syncd.catalogue.exchange_images import NewImage
 from syncd.control import schema
-from syncd.control.api import NotFound
 from syncd.errors import Refused, SyncdError, Transient
 from syncd.flows import exchange_copy as copying
 from syncd.flows import exchange_files as formats
 from syncd.flows.exchange_copy import Folder, Gone
 from syncd.flows.exchange_export import lock_name
 from syncd.flows.exchange_files import Given
+from syncd.flows.exchange_home import find_list, home_of, staging_of
 from syncd.flows.exchange_names import file_name, safe_author
 from syncd.flows.exchange_work import NAMED, PAGE_FILES, Operation, in_threads
 from syncd.flows.jobs import Progress
 from syncd.text import human_size, printable
-
-
-class Home(NamedTuple):
-    """Where an archive's imports go: folders of authors below `folder`. What is not whole yet is in a folder
-    of its own beside them; `is_relative` says how paths are recorded."""
-
-    folder: Path
-    is_relative: bool
 
 
 class _Wanted(NamedTuple):
@@ -56,26 +48,6 @@ class _Taken(NamedTuple):
     wanted: _Wanted
     path: str
     was_there: bool
-
-
-def home_of(archive: Archive) -> Home:
-    """`incoming` beside a catalogue, `images` beside an indafoto.db."""
-    is_catalogue = archive.kind == "catalogue"
-    return Home(archive.folder / ("incoming" if is_catalogue else "images"), not is_catalogue)
-
-
-def staging_of(archive: Archive, list_id: str) -> Path:
-    return home_of(archive).folder / f".syncd-import-{list_id}"
-
-
-async def find_list(archive: Archive, list_id: str) -> queries.ListRow:
-    """The list of this id. Raises NotFound."""
-    found = None
-    if await archive.read(queries.has_exchange):
-        found = await archive.read(lambda db: queries.get_list(db, list_id))
-    if found is None:
-        raise NotFound(f"there is no list {list_id!r}", hint="`syncctl exchange lists` shows them")
-    return found
 
 
 async def take(

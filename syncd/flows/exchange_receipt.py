@@ -24,7 +24,7 @@ from syncd.catalogue.exchange_archive import Archive
 from syncd.control import schema
 from syncd.errors import Refused
 from syncd.flows import exchange_files as formats
-from syncd.flows.exchange_import import find_list
+from syncd.flows.exchange_home import find_list
 from syncd.remotes.keys import read_private, sync_folder, write_new
 from syncd.text import now_text, printable
 
