@@ -63,14 +63,9 @@ class AlbumName(NamedTuple):
     name: str
 
 
-class Local(NamedTuple):
-    """A present photo in an album, and the digest of the row that the mirror was last known to have."""
-
-    album_key: str
-    image_key: str
-    album_id: int
-    photo_id: int
-    digest: int | None
+Local = tuple[str, str, int, int, int | None]
+"""A present photo in an album: album key, image key, album id, photo id, and the digest of the row that the
+mirror was last known to have. A plain tuple, which costs the garbage collector nothing."""
 
 
 class QueueRow(NamedTuple):
@@ -211,7 +206,7 @@ async def local_rows(db: aiosqlite.Connection) -> list[Local]:
         " LEFT JOIN mirror_rows r ON r.album_id = l.album_id AND r.photo_id = l.photo_id"
         " WHERE a.removed_at IS NULL AND p.removed_at IS NULL"
     )
-    return await anyio.to_thread.run_sync(lambda: [Local(*row) for row in rows])
+    return list(rows)  # type: ignore[arg-type]
 
 
 async def only_albums(db: aiosqlite.Connection, image_keys: Collection[str]) -> dict[str, str]:

@@ -55,22 +55,23 @@ def plan_comparison(
     local: Iterable[Local], remote: Iterable[RemoteRow], *, is_complete: bool, guard: GuardConfig
 ) -> Comparison:
     """Pure. `is_complete`: the library was read to its end once, so that what is not here is nowhere."""
-    known = {(row.album_key, row.image_key): row for row in local}
-    missing = dict(known)
+    known = {row[:2]: row[2:] for row in local}
+    missing = known.copy()
     wanted: dict[tuple[int, int], None] = {}
     stale: list[Key] = []
     ours = 0
-    for row in remote:
-        ours += row.is_ours
-        here = known.get(row.key)
-        if here is None:
-            if row.is_ours:
-                stale.append(row.key)
+    for album_key, image_key, digest, is_ours in remote:
+        ours += is_ours
+        key = (album_key, image_key)
+        if key not in known:
+            if is_ours:
+                stale.append(Key(*key))
             continue
-        missing.pop(row.key, None)
-        if here.digest != row.digest:
-            wanted[here.album_id, here.photo_id] = None
-    wanted |= {(row.album_id, row.photo_id): None for row in missing.values()}
+        missing.pop(key, None)
+        album_id, photo_id, told = known[key]
+        if told != digest:
+            wanted[album_id, photo_id] = None
+    wanted |= {(album_id, photo_id): None for album_id, photo_id, _ in missing.values()}
     if not is_complete:
         return Comparison(list(wanted), [], 0)
     if len(stale) > removal_limit(guard.max_delete, guard.max_delete_percent, ours):

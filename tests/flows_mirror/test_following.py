@@ -167,10 +167,10 @@ async def test_a_mirror_filled_by_another_catalogue_is_not_emptied(
 
 
 def test_the_comparison_is_a_plan() -> None:
-    local = [Local("A", "1", 1, 1, 11), Local("A", "2", 1, 2, 22), Local("A", "3", 1, 3, None)]
-    remote = [
-        RemoteRow(Key("A", "1"), 11, True), RemoteRow(Key("A", "2"), 99, True),
-        RemoteRow(Key("B", "1"), 5, True), RemoteRow(Key("C", "1"), 5, False),
+    local: list[Local] = [("A", "1", 1, 1, 11), ("A", "2", 1, 2, 22), ("A", "3", 1, 3, None)]
+    remote: list[RemoteRow] = [
+        ("A", "1", 11, True), ("A", "2", 99, True),
+        ("B", "1", 5, True), ("C", "1", 5, False),
     ]  # fmt: skip
     guard = GuardConfig(max_delete=1, max_delete_percent=0)
     plan = plan_comparison(local, remote, is_complete=True, guard=guard)
