@@ -211,7 +211,7 @@ class Daemon:
             events=events,
             exchange=ExchangeAnswers(exchange, previews, pool),
             accounts=accounts,
-            metadata=MetadataAnswers(catalogue, describe, lambda: self.config, activity.emit),
+            metadata=MetadataAnswers(catalogue, describe, lambda: self.config, activity.emit, mirror.wake),
             names=named,
             mirror=mirror,
             library=LibraryAnswers(
