@@ -125,7 +125,8 @@ class MetadataAnswers:
             ids = request.ids
             approved, skipped = await self._catalogue.write(lambda db: queries.approve(db, ids, by))
         else:
-            chosen = Filter(request.status, request.q, request.album_key, request.min_confidence)
+            album_key = request.album_key or None
+            chosen = Filter(request.status, request.q, album_key, request.min_confidence)
             approved = await self._catalogue.write(lambda db: queries.approve_matching(db, chosen, by))
         for missing in skipped:
             if missing.status is None:

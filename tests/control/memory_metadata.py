@@ -19,6 +19,7 @@ METADATA_CALLS: list[tuple[str, str, Any, int]] = [
     ("GET", "/api/metadata", None, 200),
     ("GET", "/api/metadata?status=review&q=cup+final&album_key=abc&min_confidence=0.5&limit=1", None, 200),
     ("GET", "/api/metadata?limit=1&cursor=1", None, 200),
+    ("GET", "/api/metadata?status=&q=", None, 200),
     ("GET", "/api/metadata?q=%22%20OR%20NEAR(", None, 200),
     ("GET", "/api/metadata/1", None, 200),
     ("GET", "/api/metadata/export", None, 200),
