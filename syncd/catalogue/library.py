@@ -159,7 +159,11 @@ async def known_albums(db: aiosqlite.Connection) -> dict[str, KnownAlbum]:
         " FROM smugmug_albums a LEFT JOIN smugmug_album_photos l ON l.album_id = a.id"
         " LEFT JOIN smugmug_photos p ON p.id = l.photo_id WHERE a.removed_at IS NULL GROUP BY a.id"
     )
-    return {row[0]: KnownAlbum(*row[:7], bool(row[7]), row[8]) for row in rows}
+    found: dict[str, KnownAlbum] = {}
+    for row in rows:
+        values: list[Any] = [*row[:7], bool(row[7]), row[8]]
+        found[values[0]] = KnownAlbum(*values)
+    return found
 
 
 async def note_album_error(db: aiosqlite.Connection, album_key: str, error: str | None) -> None:

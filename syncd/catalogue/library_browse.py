@@ -316,7 +316,10 @@ async def picture(db: aiosqlite.Connection, name: str) -> Picture | None:
         " ORDER BY p.image_key <> ?1 LIMIT 1",
         (name,),
     )
-    return next((Picture(*row[:4], bool(row[4]), *row[5:]) for row in rows), None)
+    for row in rows:
+        values: list[Any] = [*row[:4], bool(row[4]), *row[5:]]
+        return Picture(*values)
+    return None
 
 
 async def note_large_url(db: aiosqlite.Connection, picture: Picture, url: str) -> None:

@@ -19,7 +19,8 @@ import anyio
 from syncd.catalogue import guards, library, library_browse
 from syncd.catalogue import jobs as job_queries
 from syncd.catalogue.database import Catalogue
-from syncd.catalogue.library import AlbumChange, Departure, KnownAlbum, PageEffects, Reading
+from syncd.catalogue.library import AlbumChange, Departure, KnownAlbum, Reading
+from syncd.catalogue.library_photos import PageEffects
 from syncd.config import Config
 from syncd.errors import AuthRejected, Refused, SyncdError, Transient
 from syncd.flows.library_plan import (

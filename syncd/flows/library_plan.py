@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from syncd.catalogue.library import Departure, KnownAlbum, PhotoFields
+from syncd.catalogue.library import Departure, KnownAlbum
+from syncd.catalogue.library_photos import PhotoFields
 from syncd.flows.removal_guard import judge, removal_limit
 from syncd.model import Action
 from syncd.remotes.smugmug_items import AlbumInfo, ImageInfo
