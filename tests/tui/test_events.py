@@ -38,7 +38,8 @@ def rows(*changed: schema.Event) -> tuple[Keyed[Any], ...]:
 
 async def typed(dashboard: Running, text: str) -> None:
     names = {"/": "slash", ".": "full_stop", "-": "minus", "_": "underscore"}
-    await dashboard.press(*(names.get(letter, letter) for letter in text), "enter")
+    await dashboard.pilot.press(*(names.get(letter, letter) for letter in text))
+    await dashboard.press("enter")
 
 
 def row_of(dashboard: Running, name: str) -> str:

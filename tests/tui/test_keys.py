@@ -81,7 +81,7 @@ CASES: dict[tuple[str, str], Case] = {
     ("list", "order"): Case(("2",), lambda d: table(d).ordered_by == "Failed"),
     ("list", "copy"): Case(("2",), lambda d: d.app.clipboard == FIRST_BATCH),
     ("overview", "open"): Case((), mode("guards")),
-    ("overview", "pause"): Case(("tab",), asked(asks.Pause("batches"))),
+    ("overview", "pause"): Case(("tab",), asked(asks.Pause("site"))),
     ("overview", "sync"): Case((), asked(asks.StartSync())),
     ("overview", "copy"): Case((), lambda d: "2025-04-batch-3 vanished" in d.app.clipboard),
     ("batches", "open"): Case(

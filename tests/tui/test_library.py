@@ -314,7 +314,7 @@ async def test_an_exchange_is_tried_before_it_is_done() -> None:
         assert "name the file that the other sent" in dashboard.text()
         await dashboard.press("ctrl+u")
         await typed(dashboard, "/them")
-        assert "they have 1,204 that you lack" in dashboard.text()
+        assert "They have 1,204 that you lack" in dashboard.text()
         assert dashboard.feed.asked == []
         await dashboard.press(*YES)
         assert dashboard.feed.tried == [Analyze("/nowhere"), Analyze("/them")]

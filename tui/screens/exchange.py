@@ -37,7 +37,7 @@ STATUS: dict[str, tuple[str, str]] = {
     "verified": ("done", "ok"),
     "failed": ("bad", "bad"),
 }
-ROLE = {"asks": "you ask", "gives": "you give"}
+ROLE = {"asks": "ask", "gives": "give"}
 BAR = 8
 
 
@@ -49,8 +49,8 @@ class Exchange(ListScreen):
     WRITES: ClassVar[frozenset[str]] = frozenset({"analyze", "import", "export", "verify", "clean"})
     NEEDS_ROW: ClassVar[frozenset[str]] = frozenset({"open", "import", "verify", "clean"})
     columns: ClassVar[Sequence[Column]] = (
-        Column("List", 10),
-        Column("", 8),
+        Column("List", 16),
+        Column("You", 4),
         Column("With", 14, flex=1, drop=1),
         Column("Files", 7, "right"),
         Column("Size", 8, "right", drop=2),
@@ -236,7 +236,7 @@ class Exchange(ListScreen):
                 wrong = failure
             finally:
                 self.dashboard.unflash()
-        agreed = await self.app.push_screen_wait(Question(f"{yes}?", f"{would}.", yes))
+        agreed = await self.app.push_screen_wait(Question(f"{yes}?", f"{would[:1].upper()}{would[1:]}.", yes))
         if agreed:
             self.dashboard.flash(f"{yes.lower()}: on its way {self.glyphs.more}")
             self.dashboard.ask(ask, getattr(ask, "list_id", "exchange"))

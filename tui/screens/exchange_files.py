@@ -74,8 +74,7 @@ class Files(ListScreen):
 
     def _begin_anew(self) -> None:
         if self.ready:
-            self.table.cursor = None
-            self.table.move_to(0)
+            self.table.begin_anew()
         self.dashboard.look(self.interest())
 
     def interest(self) -> Interest:

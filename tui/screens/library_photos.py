@@ -222,6 +222,27 @@ class ShotScreen(Finding, ListScreen):
         self.dashboard.go("library")
 
 
+ALBUM_COLUMNS = (
+    Column("File", 18, flex=1),
+    Column("Written", 12),
+    Column("Shows", 20, flex=3, drop=1),
+    Column("Taken", 16, drop=2),
+    Column("Scene", 14, flex=1, drop=3),
+)
+FOUND_COLUMNS = (
+    Column("Near", 4),
+    Column("File", 16, flex=1),
+    Column("Written", 12),
+    Column("Shows", 20, flex=3),
+    Column("Album", 14, flex=1, drop=1),
+)
+_BY_FILE = Order("file", "File", lambda shot: shot.name.casefold())
+_BY_STATUS = Order("what is written", "Written", lambda shot: (shot.status, shot.name))
+# The daemon's own order first: sorting keeps it among equals.
+ALBUM_ORDERS = (Order("the album's order", "", lambda _: 0), _BY_FILE, _BY_STATUS)
+FOUND_ORDERS = (Order("nearness", "Near", lambda shot: shot.distance or 0), _BY_FILE, _BY_STATUS)
+
+
 class Photos(ShotScreen):
     mode = "photos"
     heading = "Library ›"
@@ -229,33 +250,32 @@ class Photos(ShotScreen):
     BINDINGS: ClassVar[list[BindingType]] = bindings("photos")
     WRITES: ClassVar[frozenset[str]] = frozenset({"approve", "edit"})
     NEEDS_ROW: ClassVar[frozenset[str]] = frozenset({"open", "mark", "approve", "edit"})
-    columns: ClassVar[Sequence[Column]] = (
-        Column("Near", 4, drop=5),
-        Column("File", 18, flex=1),
-        Column("Written", 12),
-        Column("Shows", 20, flex=3, drop=1),
-        Column("Taken", 16, drop=2),
-        Column("Scene", 14, flex=1, drop=3),
-    )
-    orders: ClassVar[Sequence[Order]] = (
-        Order("the album", "", lambda shot: 0 if shot.distance is None else shot.distance),
-        Order("file", "File", lambda shot: shot.name.casefold()),
-        Order("what is written", "Written", lambda shot: (shot.status, shot.name)),
-    )
+    columns: ClassVar[Sequence[Column]] = ALBUM_COLUMNS
 
     def __init__(self) -> None:
         super().__init__()
         self.shown = ("", "")
+
+    def all_orders(self) -> Sequence[Order]:
+        return ALBUM_ORDERS if self.shown[0] == "album" else FOUND_ORDERS
+
+    def on_mount(self) -> None:
+        super().on_mount()
+        self._choose_columns()
+
+    def _choose_columns(self) -> None:
+        """An album has the times of its photos, what was found has how near it is, and where."""
+        self.table.columns = ALBUM_COLUMNS if self.shown[0] == "album" else FOUND_COLUMNS
 
     def target(self, subject: str) -> None:
         """Shows these: `album`, `words` or `meaning`, and of what, in two lines."""
         kind, _, what = subject.partition("\n")
         if (kind, what) != self.shown:
             self.shown, self.words = (kind, what), ""
+            self.order = 0
             if self.ready:
-                self.table.cursor = None
-                self.table.clear_marks()
-                self.table.move_to(0)
+                self._choose_columns()
+                self.table.begin_anew()
             self.dashboard.look(self.interest())
 
     def interest(self) -> Interest:
@@ -266,14 +286,17 @@ class Photos(ShotScreen):
 
     def cells(self, value: Shot) -> Cells:
         glyphs = self.glyphs
-        return (
-            ("" if value.distance is None else f"{value.distance:.2f}", "accent"),
+        says = " ".join((value.description or value.caption).split())
+        shared = (
             (value.name, ""),
             status_span(value, glyphs),
-            (value.description or value.caption, "" if value.description else "dim"),
-            (value.taken.replace("T", " ")[:16] or glyphs.dash, "dim"),
-            (value.scene_id or glyphs.dash, "dim"),
+            (says, "" if value.description else "dim"),
         )
+        if self.shown[0] == "album":
+            taken = value.taken.replace("T", " ")[:16]
+            return (*shared, (taken or glyphs.dash, "dim"), (value.scene_id or glyphs.dash, "dim"))
+        near = glyphs.dash if value.distance is None else f"{value.distance:.2f}"
+        return ((near, "accent"), *shared, (", ".join(value.albums), "dim"))
 
     def subtitle(self) -> str:
         kind, what = self.shown

@@ -58,6 +58,10 @@ class ListScreen(ModeScreen):
         """Where the filter looks."""
         raise NotImplementedError
 
+    def all_orders(self) -> Sequence[Order]:
+        """The ways to order what it shows now, its own first."""
+        return self.orders
+
     def empty(self) -> Sequence[Line]:
         """What stands in the place of rows when there are none."""
         raise NotImplementedError
@@ -105,7 +109,7 @@ class ListScreen(ModeScreen):
         if not rows:
             table.empty = tuple(self._empty())
             table.refresh()
-        table.ordered_by = self.orders[self.order].column if self.orders else ""
+        table.ordered_by = self.all_orders()[self.order].column if self.all_orders() else ""
         table.show(rows, clock=self.clock_key(), busy=self.state.busy)
         if self._aim and table.select(self._aim):
             self._aim = ""
@@ -130,8 +134,8 @@ class ListScreen(ModeScreen):
         rows: Sequence[Keyed[Any]] = items
         if words:
             rows = [row for row in rows if _has(self.haystack(row.value), words)]
-        if self.orders:
-            order = self.orders[self.order]
+        if self.all_orders():
+            order = self.all_orders()[self.order]
             rows = sorted(rows, key=lambda row: order.by(row.value), reverse=order.reverse)
         return tuple(rows)
 
@@ -160,8 +164,8 @@ class ListScreen(ModeScreen):
             right = ((f"{marks:,} marked  ", "key"),)
         if listing.error and listing.at is not None:
             right = ((f"{self.glyphs.bad} {listing.error}", "bad"),)
-        elif self.orders:
-            right = (*right, (f"by {self.orders[self.order].name}", "dim"))
+        elif self.all_orders():
+            right = (*right, (f"by {self.all_orders()[self.order].name}", "dim"))
         title = self.query_one("#title", Lines)
         title.show([spread(left, right, max(1, title.size.width))])
 
@@ -181,7 +185,7 @@ class ListScreen(ModeScreen):
     def why_not(self, action: str) -> str | None:
         if action in {"copy", *self.NEEDS_ROW} and self.selected is None:
             return "no row is selected" if self.table.rows else "there is nothing here"
-        if action == "order" and len(self.orders) < 2:
+        if action == "order" and len(self.all_orders()) < 2:
             return "this list has one order"
         return super().why_not(action)
 
@@ -205,7 +209,7 @@ class ListScreen(ModeScreen):
         self.table.focus()
 
     def do_order(self) -> None:
-        self.order = (self.order + 1) % len(self.orders)
+        self.order = (self.order + 1) % len(self.all_orders())
         self.render_body(frozenset())
 
     def do_back(self) -> None:

@@ -109,10 +109,12 @@ class Overview(ModeScreen):
         status = self.state.status
         if status is None:
             services.empty = (((f"  {self.glyphs.dash}", "dim"),),)
-        rows = tuple(Keyed(service.name, service) for service in status.services) if status else ()
+        # What is not running comes first: where there is little room, the others are below.
+        told = sorted(status.services, key=lambda service: service.state == "running") if status else []
+        rows = tuple(Keyed(service.name, service) for service in told)
         ages = tuple(self._age(row.value) for row in rows)
         services.show(reuse(services.rows, rows), clock=ages, busy=self.state.busy)
-        services.styles.height = max(len(rows), 1) + 1
+        services.styles.height = max(1, min(len(rows), max(5, self.size.height - 18))) + 1
 
     def _service(self, service: schema.ServiceStatus) -> Cells:
         glyph, tone = look.sign(self.glyphs, look.SERVICE, service.state)
@@ -179,6 +181,8 @@ class Overview(ModeScreen):
         ]
         if counts is not None and counts.events:
             lines.append((*cell("events", counts.events), gap, *cell("photos", counts.event_photos)))
+        if counts is not None and counts.albums:
+            lines.append((*cell("albums", counts.albums), gap, *cell("photos", counts.library_photos)))
         return lines
 
     def _sources(self) -> list[Line]:
@@ -200,7 +204,14 @@ class Overview(ModeScreen):
         return lines
 
     def _queues(self) -> list[Line]:
+        """Those with work or failures; all of them while they are few."""
         status = self.state.status
+        queues = sorted(status.queues.items()) if status else []
+        if len(queues) > 3:
+            some = [(name, queue) for name, queue in queues if queue.waiting or queue.running or queue.failed]
+            queues = sorted(some, key=lambda pair: not pair[1].failed)[: max(2, self.size.height - 21)]
+            if not queues:
+                return [(("nothing waits", "dim"),)]
         lines: list[Line] = [
             (
                 (fit(name, 12), ""),
@@ -208,7 +219,7 @@ class Overview(ModeScreen):
                 (f"{human_count(queue.running):>6} running", "info" if queue.running else "dim"),
                 (f"{human_count(queue.failed):>6} failed", "bad" if queue.failed else "dim"),
             )
-            for name, queue in (sorted(status.queues.items())[:4] if status else ())
+            for name, queue in queues
         ]
         return lines or [((self.glyphs.dash, "dim"),)]
 

@@ -188,7 +188,5 @@ class Review(ShotScreen):
 
     def _turn(self, by: int) -> None:
         self.status = STATUSES[(STATUSES.index(self.status) + by) % len(STATUSES)]
-        self.table.clear_marks()
-        self.table.cursor = None
-        self.table.move_to(0)
+        self.table.begin_anew()
         self.look_again()

@@ -182,6 +182,12 @@ class VirtualTable(Toned, ScrollView, can_focus=True):
             self.move_to(position)
         return position is not None
 
+    def begin_anew(self) -> None:
+        """Other rows come: the cursor will be on the first of them, and nothing is marked."""
+        self.cursor, self._at, self._was_shown, self.marks = None, 0, False, frozenset()
+        self.scroll_to(y=0, animate=False, force=True)
+        self.post_message(self.Moved(self))
+
     def toggle_mark(self) -> None:
         """Marks the row under the cursor, or takes its mark away, and moves on."""
         if self.cursor is not None:
