@@ -22,6 +22,7 @@ from syncd.text import printable
 
 _CHUNK_BYTES = 1 << 20
 _FICLONE = 0x40049409  # include/uapi/linux/fs.h: _IOW(0x94, 9, int)
+SHARED_FILE, _SHARED_FOLDER = 0o644, 0o755
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -54,8 +55,9 @@ class Folder:
     descriptor: int
 
     @contextmanager
-    def below(self, *names: str, make: bool = False) -> Iterator[Folder]:
-        """The folder below it. Raises Gone, or Refused where a link or a file is in the way."""
+    def below(self, *names: str, make: bool = False, shared: bool = False) -> Iterator[Folder]:
+        """The folder below it; one that is made is `shared` with others, or this user's alone. Raises Gone,
+        or Refused where a link or a file is in the way."""
         descriptor = os.dup(self.descriptor)
         path = self.path
         try:
@@ -63,7 +65,9 @@ class Folder:
                 path = path / name
                 if make:
                     with suppress(FileExistsError):
-                        os.mkdir(name, 0o777, dir_fd=descriptor)
+                        os.mkdir(name, 0o700, dir_fd=descriptor)
+                        if shared:
+                            os.chmod(name, _SHARED_FOLDER, dir_fd=descriptor)
                 inner = _opened(name, _FOLDER, descriptor)
                 os.close(descriptor)
                 descriptor = inner
@@ -113,13 +117,16 @@ def read_hash(descriptor: int) -> Content:
     return Content(digest.hexdigest(), total)
 
 
-def copy(source: int, target: Path, *, clone: bool = True) -> Content:
+def copy(source: int, target: Path, *, clone: bool = True, shared: bool = False) -> Content:
     """Copies the open file into `target`, a new file, whose bytes are on disk when this returns; what those
-    bytes are. Raises Transient when the disk is full; the half-made file is gone then."""
+    bytes are. A `shared` file may be read by others, whatever the daemon's umask. Raises Transient when the
+    disk is full; the half-made file is gone then."""
     flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = -1
     try:
-        descriptor = os.open(target, flags, 0o666)
+        descriptor = os.open(target, flags, 0o600)
+        if shared:
+            os.fchmod(descriptor, SHARED_FILE)
         if clone and _cloned(source, descriptor):
             content = read_hash(descriptor)
         else:

@@ -193,7 +193,10 @@ class _Export:
             return await self._report(operation, manifest)
 
     def _make_staging(self, folder: Folder) -> None:
-        with folder.below(staging_name(self._list_id), make=True), folder.below("files", make=True):
+        with (
+            folder.below(staging_name(self._list_id), make=True),
+            folder.below("files", make=True, shared=True),
+        ):
             return
 
     async def _check_room(self) -> None:
@@ -247,14 +250,14 @@ class _Export:
             place = formats.place_of(row.sha256, source_path.name) if row.sha256 else None
             if place is not None and self._was_placed(folder, place, row.sha256 or ""):
                 return Done(row.file_id, "exported", row.sha256, place, before.st_size)
-            content = copying.copy(source, staged)
+            content = copying.copy(source, staged, shared=True)
             if row.sha256 is not None and content.sha256 != row.sha256:
                 raise Refused("the file changed: it has another SHA-256 now")
             if not copying.is_as_was(source, before):
                 raise Refused("the file changed while it was copied")
             place = place or formats.place_of(content.sha256, source_path.name)
             _, part, name = place.split("/")
-            with folder.below("files", part, make=True) as parent:
+            with folder.below("files", part, make=True, shared=True) as parent:
                 copying.replace(staged, parent, name)
             return Done(row.file_id, "exported", content.sha256, place, content.size_bytes)
         finally:
@@ -297,6 +300,7 @@ class _Export:
                 lines = b"".join(_entry(row, about.get(row.image_id or 0, {})) for row in rows)
                 await anyio.to_thread.run_sync(file.write, lines)
             file.flush()
+            os.fchmod(file.fileno(), copying.SHARED_FILE)
             await anyio.to_thread.run_sync(os.fsync, file.fileno())
         copying.replace(staged, folder, name)
         await anyio.to_thread.run_sync(folder.flush)

@@ -198,9 +198,11 @@ class _Import:
         )  # fmt: skip
 
     def _make_staging(self) -> None:
-        mode = 0o777 if self._home.is_relative else 0o700
+        folder = self._home.folder
         try:
-            self._home.folder.mkdir(mode=mode, parents=True, exist_ok=True)
+            if not folder.exists():
+                folder.mkdir(mode=0o700, parents=True)
+                folder.chmod(0o755 if self._home.is_relative else 0o700)
             self._staging.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise Refused(
@@ -332,7 +334,7 @@ class _Import:
             return error
         staged = self._staging / f"{wanted.row.file_id}-{uuid4().hex[:8]}.part"
         try:
-            _compare(copying.copy(source, staged), wanted.entry)
+            _compare(copying.copy(source, staged, shared=self._home.is_relative), wanted.entry)
             return self._place(staged, wanted)
         except SyncdError as error:
             return error
@@ -353,7 +355,10 @@ class _Import:
         entry = wanted.entry
         author = safe_author(_metadata(entry, wanted.row).get("author"))
         name = entry.name or Path(entry.file).name
-        with copying.open_folder(self._home.folder) as home, home.below(author, make=True) as folder:
+        with (
+            copying.open_folder(self._home.folder) as home,
+            home.below(author, make=True, shared=self._home.is_relative) as folder,
+        ):
             for whole_hash in (False, True):
                 chosen = file_name(name, entry.sha256, whole_hash=whole_hash)
                 path = f"{author}/{chosen}"

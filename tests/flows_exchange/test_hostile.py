@@ -180,17 +180,18 @@ async def test_files_that_changed_and_disks_that_are_full(
     real = exchange_copy.copy
     written = 0
 
-    def full(source: int, target: Path, *, clone: bool = True) -> exchange_copy.Content:
+    def full(source: int, target: Path, **how: Any) -> exchange_copy.Content:
         nonlocal written
         written += 1
         if written > 3:
             raise Transient("the disk is full")
-        return real(source, target, clone=clone)
+        return real(source, target, **how)
 
     monkeypatch.setattr(exchange_copy, "copy", full)
     with pytest.raises(Transient, match="disk is full"):
         await desk.take(ours.path, found.list_id, disk)
     assert len(ours.hashes()) == 3
+    assert {path.stat().st_mode & 0o777 for path in disk.rglob("*.jpg")} == {0o644}  # for somebody else
     (operation,) = ours.sql("SELECT status, error FROM sync_operations WHERE kind = 'import'")
     assert operation == ("failed", "the disk is full")
     monkeypatch.undo()
