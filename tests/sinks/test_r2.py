@@ -138,7 +138,9 @@ async def test_a_killed_multipart_is_aborted_on_the_next_start(
 ) -> None:
     ledger = MemoryLedger()
     sink._ledger = ledger
-    begun = await (await sink.client()).create_multipart_upload(Bucket=config.bucket_name, Key="scenes/killed.jpg")
+    begun = await (await sink.client()).create_multipart_upload(
+        Bucket=config.bucket_name, Key="scenes/killed.jpg"
+    )
     await ledger.begun(sink.storage_id, "scenes/killed.jpg", begun["UploadId"])
     await ledger.begun(sink.storage_id, "scenes/expired.jpg", "0123456789abcdef0123456789abcdef")
     await ledger.begun("s3:elsewhere/bucket#", "scenes/else.jpg", "not-ours")
