@@ -132,6 +132,7 @@ CREATE TABLE sync_export_files (
     near_distance INTEGER,
     error_message TEXT
 ) STRICT;
+CREATE INDEX sync_export_files_list ON sync_export_files (list_id);
 CREATE UNIQUE INDEX sync_export_files_sha256 ON sync_export_files (list_id, sha256_hash)
     WHERE sha256_hash IS NOT NULL;
 CREATE UNIQUE INDEX sync_export_files_url ON sync_export_files (list_id, url) WHERE sha256_hash IS NULL;
