@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import msgspec
 import pytest
+from textual.widgets import Input
 
 from syncd.control import schema
 from tests.tui.fake_feed import NOW, FakeFeed, before, events, photos, status
@@ -37,8 +38,10 @@ def rows(*changed: schema.Event) -> tuple[Keyed[Any], ...]:
 
 
 async def typed(dashboard: Running, text: str) -> None:
-    names = {"/": "slash", ".": "full_stop", "-": "minus", "_": "underscore"}
-    await dashboard.pilot.press(*(names.get(letter, letter) for letter in text))
+    """As a terminal pastes it, and `enter`: letter by letter a long path takes seconds."""
+    field = dashboard.app.focused
+    assert isinstance(field, Input)
+    field.insert_text_at_cursor(text)
     await dashboard.press("enter")
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import pytest
+from textual.widgets import Input
 
 from tests.tui import fake_library
 from tests.tui.fake_feed import NOW, FakeFeed, jobs, status
@@ -74,8 +75,10 @@ YES = ("tab", "enter")
 
 
 async def typed(dashboard: Running, text: str, *more: str) -> None:
-    """Types, `enter`, and then more keys one by one."""
-    await dashboard.pilot.press(*("slash" if letter == "/" else letter for letter in text))
+    """Pastes, `enter`, and then more keys one by one."""
+    field = dashboard.app.focused
+    assert isinstance(field, Input)
+    field.insert_text_at_cursor(text)
     await dashboard.press("enter", *more)
 
 
