@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +225,12 @@ def difference(old: Config, new: Config) -> list[str]:
         for setting in fields(section)
         if getattr(getattr(old, name), setting.name) != getattr(getattr(new, name), setting.name)
     ]
+
+
+def with_old(old: Config, fresh: Config, names: list[str]) -> Config:
+    """`fresh`, with the settings of these dotted names as they were."""
+    for name in names:
+        section, _, key = name.partition(".")
+        part = replace(getattr(fresh, section), **{key: getattr(getattr(old, section), key)})
+        fresh = replace(fresh, **{section: part})
+    return fresh

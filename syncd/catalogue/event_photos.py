@@ -382,7 +382,8 @@ async def record(db: aiosqlite.Connection, event_id: str, photo: PhotoRecord) ->
         " height, captured_at, faces_indexed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (event_id, photo_id) DO UPDATE SET photo_name = excluded.photo_name,"
         " removed_at = NULL, announced = iif(removed_at IS NULL, announced, 0),"
-        f" synced_at = iif(removed_at IS NULL AND sha256 = excluded.sha256, synced_at, {NOW}), content = excluded.content, md5 = excluded.md5, sha256 = excluded.sha256,"
+        f" synced_at = iif(removed_at IS NULL AND sha256 = excluded.sha256, synced_at, {NOW}),"
+        " content = excluded.content, md5 = excluded.md5, sha256 = excluded.sha256,"
         " size_bytes = excluded.size_bytes, width = excluded.width, height = excluded.height,"
         " captured_at = excluded.captured_at, faces_indexed = excluded.faces_indexed",
         (event_id, photo.photo_id, name, *astuple(photo)[1:-1], photo.faces is not None),

@@ -1,8 +1,8 @@
 """Descriptions by meaning: every vector in memory, and exact cosine distances to all of them.
 
 One float32 matrix; a search is one product of a matrix and a vector, which is limited by the memory that it
-reads: 4 bytes a dimension and photo, some 10 ms for 50,000 photos with 768 numbers each. What changed in the catalogue is read again before each search, and
-only that. numpy is loaded on first use, in a thread.
+reads: 4 bytes a dimension and photo, some 10 ms for 50,000 photos with 768 numbers each. What changed in the
+catalogue is read again before each search, and only that. numpy is loaded on first use, in a thread.
 """
 
 from __future__ import annotations
