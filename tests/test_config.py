@@ -181,7 +181,7 @@ def test_a_link_into_the_archive_is_seen_through(tmp_path: Path) -> None:
         ('[daemon]\nlog_level = "loud"', '[daemon] "log_level": expected "debug" or "info"'),
         ("[drive]\ndefault_interval_minutes = 0.4", '[drive] "default_interval_minutes": expected 0.5 to'),
         ("[ai]\napi_key = 2026-01-01", '[ai] "api_key": expected a text in quotes, found a date or time'),
-        ('[drive]\npush_url = "http://x.org/a"', '[drive] "push_url": expected an address that starts with h'),
+        ('[drive]\npush_url = "http://x.org/a"', '[drive] "push_url": expected an address that starts with'),
         ("[drive]\npush_url = \"https://127.0.0.1/\"", '[drive] "push_url": expected an address that starts'),
         ("[drive]\npush_listen = \"8791\"", '[drive] "push_listen": expected HOST:PORT, such as 127.0.0.1'),
         ("[notify]\nto = 1", '[notify] "to": expected a list of texts, found 1'),
