@@ -120,7 +120,8 @@ def test_both_only_is_wrong(asked: Daemon) -> None:
     problem = asked.call("POST", "/api/admin/sync", {"db_only": True, "images_only": True}, status=422)
     assert "db_only" in problem["detail"] and "images_only" in problem["detail"]
     asked.call("POST", "/api/admin/sync", {"batch_filter": ["nope"]}, status=404)
-    asked.call("POST", "/api/admin/sync", {"batch_filter": "nope"}, status=422)
+    asked.call("POST", "/api/admin/sync", {"batch_filter": "nope"}, status=404)
+    asked.call("POST", "/api/admin/sync", {"batch_filter": [3]}, status=422)
     asked.call("POST", "/api/admin/sync", {"nonsense": 1}, status=422)
 
 
