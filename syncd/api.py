@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -14,8 +14,9 @@ from syncd.api_exchange import ExchangeAnswers
 from syncd.api_library import LibraryAnswers
 from syncd.api_metadata import MetadataAnswers
 from syncd.api_names import NamesAnswers
+from syncd.api_site import SiteAnswers
 from syncd.api_status import StatusView, service_status
-from syncd.catalogue import browse, guards
+from syncd.catalogue import guards
 from syncd.catalogue import jobs as job_queries
 from syncd.catalogue.jobs import JobRow
 from syncd.config import Config
@@ -32,13 +33,12 @@ from syncd.flows.previews import Previews
 from syncd.flows.report import SyncOptions, SyncRun
 from syncd.flows.site_service import SiteService
 from syncd.metrics import Metrics
-from syncd.sinks import public_url
 from syncd.supervisor import Supervisor
 
 Shape = TypeVar("Shape", bound=schema.Reply)
 
 
-class DaemonApi:
+class DaemonApi(SiteAnswers):
     """Implements `syncd.control.api.Api`. `supervisor` is set once there is one: it runs the server that
     asks here."""
 
@@ -65,23 +65,18 @@ class DaemonApi:
         metrics: Metrics,
         reload: Callable[[], Awaitable[schema.ReloadReply]],
     ) -> None:
-        self._config = config
-        self._activity = activity
-        self._service = site
+        super().__init__(config, activity, site, previews, library)
         self._batches = batches
         self._jobs = jobs
-        self._previews = previews
         self._drive = drive
         self.events = events
         self.exchange = exchange
         self.accounts = accounts
         self.metadata = metadata
         self.names = names
-        self.library = library
         self._mirror = mirror
         self._metrics = metrics
         self._reload = reload
-        self._catalogue = site.site.catalogue
         self._status = StatusView(config, activity, site, batches, drive, metadata, library, mirror)
 
     # --- state --------------------------------------------------------------------------------------
@@ -199,89 +194,7 @@ class DaemonApi:
             raise Refused(f"job {job_id} is {row.state} already")
         return await self.job(job_id)
 
-    # --- batches and scenes -------------------------------------------------------------------------
-
-    async def batches(self, limit: int, cursor: str | None) -> schema.BatchPage:
-        async with self._catalogue.reader() as db:
-            rows, next_cursor = await browse.batches(db, limit, cursor)
-        items = [msgspec.convert(row, schema.Batch, from_attributes=True) for row in rows]
-        return schema.BatchPage(items=items, next_cursor=next_cursor)
-
-    async def patch_batch(self, name: str, patch: schema.BatchPatch) -> schema.Batch:
-        changes = {
-            key: value for key, value in msgspec.structs.asdict(patch).items() if value is not msgspec.UNSET
-        }
-        stage = changes.get("source_directory")
-        stages = self._config().batches.stages
-        if stage is not None and stage not in stages:
-            raise Invalid(f"{stage!r} is no stage", hint=f"stages are: {', '.join(stages)}")
-        if changes and not await self._catalogue.write(lambda db: browse.update_batch(db, name, **changes)):
-            raise NotFound(f"there is no batch {name!r}", hint="`syncctl batches list` shows them")
-        if changes:
-            self._service.hint(name)
-            words = ", ".join(f"{key} = {value}" for key, value in changes.items())
-            self._activity.emit("batch", "site", name, f"{name}: {words}", changes)
-        async with self._catalogue.reader() as db:
-            row = await browse.batch(db, name)
-        if row is None:
-            raise NotFound(f"there is no batch {name!r}", hint="`syncctl batches list` shows them")
-        return msgspec.convert(row, schema.Batch, from_attributes=True)
-
-    async def scenes(
-        self, batch: str | None, live: bool | None, query: str | None, limit: int, cursor: str | None
-    ) -> schema.ScenePage:
-        async with self._catalogue.reader() as db:
-            rows, next_cursor = await browse.scenes(
-                db, batch=batch, live=live, query=query, limit=limit, cursor=cursor
-            )
-        return schema.ScenePage(items=[self._scene(row) for row in rows], next_cursor=next_cursor)
-
-    async def scene(self, scene_id: str) -> schema.Scene:
-        async with self._catalogue.reader() as db:
-            row = await browse.scene(db, scene_id)
-        if row is None:
-            raise NotFound(f"there is no scene {scene_id!r}", hint="`syncctl scenes list` shows them")
-        albums = await self.library.albums_of_scene(scene_id)
-        return msgspec.structs.replace(self._scene(row), albums=albums)
-
-    def _scene(self, row: browse.SceneRow) -> schema.Scene:
-        return schema.Scene(
-            scene_id=row.scene_id,
-            batch_name=row.batch_name,
-            base_filename=row.base_filename,
-            capture_date=row.capture_date,
-            live=row.live,
-            versions=[self._version(version) for version in row.versions],
-        )
-
-    def _version(self, row: browse.VersionRow) -> schema.Version:
-        return schema.Version(
-            version_id=row.version_id,
-            version_type=row.version_type,
-            local_path=row.local_path,
-            is_current=row.is_current,
-            r2_key=row.r2_key,
-            url=self._url(row.r2_key),
-            sha256=row.sha256,
-            size_bytes=row.size_bytes,
-            perceptual_hash=row.perceptual_hash,
-            synced_at=row.synced_at,
-            width=row.width,
-            height=row.height,
-            captured_at=row.captured_at,
-            gone=row.gone,
-            failure=row.failure,
-        )
-
-    def _url(self, key: str | None) -> str | None:
-        return None if key is None else public_url(self._config().storage, key)
-
-    async def preview(
-        self, version_id: int, width: int, height: int, image_format: Literal["jpeg", "rgb"]
-    ) -> bytes:
-        return await self._previews.of_version(version_id, width, height, image_format)
-
-    # --- pull, similar, verify, guards --------------------------------------------------------------
+    # --- pull, verify, guards -----------------------------------------------------------------------
 
     async def pull(self, request: schema.PullRequest) -> schema.PullReport:
         if (request.scene_ids is None) == (request.batch is None):
@@ -302,37 +215,6 @@ class DaemonApi:
         if row.result is None:
             raise Refused(row.error or f"{kind} was {row.state}", hint=f"`syncctl jobs retry {row.id}`")
         return msgspec.convert(row.result, shape)
-
-    async def similar(
-        self, picture: bytes | None, scene_id: str | None, max_distance: int, limit: int
-    ) -> schema.SimilarPage:
-        if picture is not None:
-            try:
-                wanted = await self._service.site.pool.perceptual_hash(picture)
-            except Refused as error:
-                raise Invalid(error.message, hint="send the bytes of a photo that can be decoded") from error
-        else:
-            scene = await self.scene(scene_id or "")
-            known = [v.perceptual_hash for v in scene.versions if v.is_current and v.perceptual_hash]
-            if not known:
-                raise Refused(f"scene {scene_id!r} has no picture that could be decoded")
-            wanted = known[0]
-        async with self._catalogue.reader() as db:
-            rows = await browse.similar(
-                db, wanted, max_distance=max_distance, limit=limit, except_scene=scene_id
-            )
-        return schema.SimilarPage(
-            items=[
-                schema.SimilarItem(
-                    scene_id=row.scene_id,
-                    version_id=row.version_id,
-                    distance=row.distance,
-                    r2_key=row.r2_key,
-                    url=self._url(row.r2_key),
-                )
-                for row in rows
-            ]
-        )
 
     async def guards(self) -> schema.GuardPage:
         async with self._catalogue.reader() as db:
