@@ -136,6 +136,10 @@ def check_file(path: Path) -> None:
         if not stat.S_ISREG(facts.st_mode):
             raise Refused(f"{_name(path)} is not a file", hint="name the database itself, not its folder")
         header = os.pread(descriptor, 100, 0)
+    except OSError as error:
+        raise Refused(
+            f"{_name(path)} cannot be read: {(error.strerror or str(error)).lower()}", hint="look at its disk"
+        ) from error
     finally:
         os.close(descriptor)
     if not header:

@@ -188,13 +188,20 @@ class Reader:
             raise self._wrong(str(error)) from None
 
     def _next(self) -> bytes | None:
-        while line := self._file.readline(LONGEST_LINE_BYTES + 1):
+        while line := self._line():
             self.number += 1
             if len(line) > LONGEST_LINE_BYTES:
                 raise self._wrong("it is too long")
             if line.strip():
                 return line
         return None
+
+    def _line(self) -> bytes:
+        try:
+            return self._file.readline(LONGEST_LINE_BYTES + 1)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise Refused(f"{self} cannot be read: {reason}", hint="look at its disk") from error
 
     def _wrong(self, reason: str) -> Refused:
         return Refused(

@@ -137,8 +137,9 @@ async def test_edited_lists_are_refused(desk: Desk, ours: Indafoto, theirs: Inda
         assert words in refused.value.message, (name, refused.value.message)
         assert refused.value.hint
     assert not disk.exists()
-    with pytest.raises(Refused, match="cannot be read"):
-        await desk.export(theirs.path, str(tmp_path / "none"), disk)
+    for unreadable in (tmp_path / "none", "/proc/self/mem"):
+        with pytest.raises(Refused, match="cannot be read"):
+            await desk.export(theirs.path, str(unreadable), disk)
     with pytest.raises(Refused, match="this archive made that list"):
         await desk.export(ours.path, found.list_file, disk)
     # asking for the same twice, and for what is not there, harms nobody
