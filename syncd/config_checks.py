@@ -12,6 +12,7 @@ from syncd.config import Config
 from syncd.mail_settings import check_address, read_smtp_url
 
 DEFAULT_INTERVAL = "drive.default_interval_minutes"
+_SOCKET_LIMIT_BYTES = 107  # sun_path of unix(7), without its NUL
 
 # The smallest and the largest value, both allowed.
 _RANGES: dict[str, tuple[float, float]] = {
@@ -161,6 +162,8 @@ def contradictions(config: Config) -> Iterator[str]:
         yield '[daemon] "state_dir" lies inside images_dir, which is never written to'
     if config.daemon.socket and _real(Path(config.daemon.socket)).is_relative_to(images):
         yield '[daemon] "socket" lies inside images_dir, which is never written to'
+    if len(os.fsencode(config.daemon.socket)) > _SOCKET_LIMIT_BYTES:
+        yield f'[daemon] "socket": expected at most {_SOCKET_LIMIT_BYTES} bytes: no system takes more'
     notify = config.notify
     missing = [
         key

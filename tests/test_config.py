@@ -140,6 +140,12 @@ def test_nothing_is_written_into_the_archive(tmp_path: Path, text: str, about: s
     assert "images_dir, which is never written to" in found
 
 
+def test_a_socket_path_that_no_system_takes(tmp_path: Path) -> None:
+    (found,) = problems(tmp_path, f'[daemon]\nsocket = "/run/{"s" * 103}"')
+    assert '"socket"' in found and "107 bytes" in found
+    assert load(tmp_path, f'[daemon]\nsocket = "/run/{"s" * 102}"').daemon.socket
+
+
 def test_a_link_into_the_archive_is_seen_through(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "elsewhere").symlink_to("images")
