@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiosqlite
 
@@ -266,6 +266,39 @@ async def load_loose(db: aiosqlite.Connection, storage_id: str) -> list[str]:
     """Keys of this storage that are not settled."""
     rows = await db.execute_fetchall("SELECT key FROM loose_objects WHERE storage_id = ?", (storage_id,))
     return [row[0] for row in rows]
+
+
+class Doubtful(NamedTuple):
+    """A live version whose object storage may not hold as it was confirmed."""
+
+    version_id: int
+    storage_id: str
+    key: str
+    etag: str | None
+    size_bytes: int | None
+
+
+async def load_doubtful(db: aiosqlite.Connection, storage_id: str, names: Collection[str]) -> list[Doubtful]:
+    """The live versions of these batches whose keys are not settled."""
+    rows = await db.execute_fetchall(
+        "SELECT v.version_id, l.storage_id, l.key, v.object_etag, v.object_size_bytes FROM loose_objects l"
+        " JOIN image_versions v ON v.r2_key = l.key AND v.storage_id = l.storage_id"
+        " JOIN scenes USING (scene_id)"
+        " WHERE l.storage_id = ? AND batch_name IN (SELECT value FROM json_each(?))",
+        (storage_id, json.dumps(list(names))),
+    )
+    return [Doubtful(*row) for row in rows]
+
+
+async def decide_doubt(db: aiosqlite.Connection, item: Doubtful, *, is_there: bool) -> None:
+    """Storage has it as it was confirmed: settled. Else the version is not live, and its key stays loose."""
+    if is_there:
+        await settle_loose(db, [(item.storage_id, item.key)])
+    else:
+        await db.execute(
+            "UPDATE image_versions SET r2_key = NULL WHERE version_id = ? AND r2_key = ?",
+            (item.version_id, item.key),
+        )
 
 
 async def confirm_uploads(db: aiosqlite.Connection, uploads: Sequence[ConfirmedUpload]) -> None:

@@ -120,9 +120,14 @@ class SyncRun:
             "failed": [{"path": path, "reason": why} for path, why in sorted(self.failed.items())],
             "skipped": [item._asdict() for item in self.skipped],
             "ignored": sum(plan.ignored for plan in self.looked_at.values()),
-            "actions": [action._asdict() for action in self.actions] if with_actions else [],
+            # By scene, since what is done at once ends in any order: so that a run reads as its dry run.
+            "actions": [a._asdict() for a in sorted(self.actions, key=_scene)] if with_actions else [],
             "error": str(self.error) if self.error else None,
             "guard_id": self.guard_id,
             "total": self.total,
             "done_steps": self.done_steps,
         }
+
+
+def _scene(action: Action) -> str:
+    return action.scene_id

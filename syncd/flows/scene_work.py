@@ -234,6 +234,8 @@ class SceneWork:
         version = removal.version
         try:
             if removal.delete_object:
+                # Killed before the record, the next run must not believe that it is live.
+                await self._writer.loose.add((self._rules.storage_id, removal.key))
                 await (await self._sink()).delete(removal.key)
         except Refused as error:
             self._failed(version.local_path, error.message)

@@ -23,6 +23,7 @@ from syncd.catalogue.database import Catalogue
 from syncd.catalogue.uploads import CatalogueUploads
 from syncd.config import Config, StorageConfig
 from syncd.errors import AuthRejected, Refused, Transient
+from syncd.flows import loose_objects
 from syncd.flows.batching import Coalescer, Turns
 from syncd.flows.removal_guard import RemovalGuard, Verdict, removal_limit, removal_reason
 from syncd.flows.report import SyncOptions, SyncRun
@@ -201,6 +202,8 @@ class Site:
     async def _sync(
         self, run: SyncRun, names: frozenset[str], release: Callable[[str], None], *, is_full: bool
     ) -> None:
+        if not (run.options.dry_run or run.options.db_only):
+            await loose_objects.doubt(self, names)
         look = await self._look(run, names)
         plans = look.plans
         verdict = await self._guarded(run, plans, is_full=is_full)
@@ -213,7 +216,7 @@ class Site:
             return
         run.total = run.done_steps + len(actions)
         if is_full and not run.options.db_only:
-            await self._settle_loose(run, plans)
+            await loose_objects.settle(self, run, plans)
         for plan in plans:
             if plan.is_empty:
                 release(plan.batch_name)
@@ -383,28 +386,6 @@ class Site:
                     await guards.gone(db, kind=REMOVALS, state="approved")
 
         await self.catalogue.write(write)
-
-    async def _settle_loose(self, run: SyncRun, plans: Sequence[BatchPlan]) -> None:
-        """Removes objects that a killed or failed upload may have left. Only while this run has the turn of
-        every batch: then nobody else is uploading."""
-        async with self.catalogue.reader() as db:
-            loose = await queries.load_loose(db, self.storage_id)
-            unvouched = [key for key in loose if not await queries.is_referenced(db, key, self.storage_id)]
-        unfinished = await CatalogueUploads(self.catalogue).pending(self.storage_id)
-        if not loose and not unfinished:
-            return
-        waiting = {scene.upload_key for plan in plans for scene in plan.scenes}
-        done = [key for key in loose if key not in unvouched]
-        try:
-            sink = await self.sink()  # which aborts what was left unfinished
-            for key in unvouched:
-                if key not in waiting:
-                    await sink.delete(key)
-                    done.append(key)
-        except (Transient, AuthRejected, Refused) as error:
-            run.error = error
-        settled = [(self.storage_id, key) for key in done]
-        await self.catalogue.write(lambda db: queries.settle_loose(db, settled))
 
 
 def _unasked(plan: BatchPlan) -> list[Action]:

@@ -204,7 +204,9 @@ class Installation:
         stored = set(self.stored())
         phantoms = {row["r2_key"]: row for row in live if row["r2_key"] not in stored}
         if not complete:
-            # An object that is being withdrawn goes before its record does.
+            # An object that is being withdrawn goes before its record does. Until that is settled the key is
+            # known to be loose, also when the batch has become public again meanwhile.
+            loose = {r["key"] for r in self.rows("SELECT key FROM loose_objects")}
             private = {
                 r["batch_name"] for r in self.rows("SELECT * FROM public_site_batches WHERE NOT is_public")
             }
@@ -212,7 +214,9 @@ class Installation:
             phantoms = {
                 key: row
                 for key, row in phantoms.items()
-                if batch_of[row["scene_id"]] not in private and Path(row["local_path"]).exists()
+                if key not in loose
+                and batch_of[row["scene_id"]] not in private
+                and Path(row["local_path"]).exists()
             }
         assert not phantoms, f"live without an object: {list(phantoms)}"
         if not complete:

@@ -101,6 +101,20 @@ def test_killed_two_hundred_times(either: Installation) -> None:
     finished(either)
 
 
+def test_an_object_that_went_before_its_record_comes_back(place: Installation) -> None:
+    place.add("b/final_crops/a.jpg", 1)
+    place.add("b/final_crops/c.jpg", 2)
+    place.once()
+    kept = place.value("SELECT r2_key FROM image_versions WHERE scene_id = 'b-c'")
+    # As a run leaves it that was killed while it withdrew, and the batch is public again.
+    place.sql("INSERT INTO loose_objects (storage_id, key) SELECT storage_id, r2_key FROM image_versions")
+    (place.storage / "scenes/b-a.jpg").unlink()
+    assert [action["key"] for action in place.once()["actions"]] == ["scenes/b-a.jpg"]
+    place.check()
+    assert place.value("SELECT COUNT(*) FROM loose_objects") == 0
+    assert place.value("SELECT r2_key FROM image_versions WHERE scene_id = 'b-c'") == kept
+
+
 def test_a_killed_once(place: Installation) -> None:
     chance = random.Random(5)
     for turn in range(4):

@@ -158,6 +158,11 @@ WHEN NEW.gone_at IS NOT NULL OR NEW.superseded_at IS NOT NULL
 BEGIN
     DELETE FROM images WHERE version_id = NEW.version_id;
 END;
+-- Whoever deletes by hand may have foreign keys off.
+CREATE TRIGGER images_of_deleted_version AFTER DELETE ON image_versions
+BEGIN
+    DELETE FROM images WHERE version_id = OLD.version_id;
+END;
 CREATE TRIGGER images_of_found_version
 AFTER UPDATE OF gone_at, superseded_at ON image_versions
 WHEN OLD.gone_at IS NOT NULL AND NEW.gone_at IS NULL AND NEW.superseded_at IS NULL AND NEW.sha256 IS NOT NULL
