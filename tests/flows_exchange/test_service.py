@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import RFC_4122, UUID
 
 import anyio
 import pytest
@@ -110,5 +111,9 @@ async def test_images_are_in_step_with_versions(desk: Desk) -> None:
     assert await run("UPDATE image_versions SET superseded_at = 'now' WHERE version_id = 1") == []
     assert await run("UPDATE image_versions SET gone_at = 'now' WHERE version_id = 1") == []
     assert await run("UPDATE image_versions SET gone_at = NULL WHERE version_id = 1") == []
-    assert len(await run(new.format(3, "'c'"))) == 1
+    assert len(await run(new.format(3, "'c'"), new.format(4, "'d'"))) == 2
+    async with desk.catalogue.reader() as db:
+        uuids = [UUID(text) for (text,) in await db.execute_fetchall("SELECT uuid FROM images")]
+    assert [(uuid.version, uuid.variant) for uuid in uuids] == [(7, RFC_4122)] * 2
+    assert len(set(uuids)) == 2
     assert await run("DELETE FROM public_site_batches") == []

@@ -6,7 +6,13 @@ BEGIN IMMEDIATE;
 -- it is looked at and let go, not held. A row without local_path is known only by its address.
 CREATE TABLE images (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    uuid TEXT UNIQUE,                   -- NULL for files of batches: an index on random text slows a first sync
+    -- Version 7, which begins with the time: an index on wholly random text slows a first sync.
+    uuid TEXT UNIQUE DEFAULT (printf(
+        '%08x-%04x-7%03x-%04x-%012x',
+        CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) >> 16,
+        CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) & 65535,
+        random() & 4095, 32768 | (random() & 16383), random() & 281474976710655
+    )),
     url TEXT,
     local_path TEXT,                    -- absolute
     sha256_hash TEXT,                   -- lower-case hex
