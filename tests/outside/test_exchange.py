@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from tests.flows_exchange.indafoto import Indafoto, told_of
 from tests.outside.installation import Installation, small_jpeg, wait_for
+from tests.pictures import make_jpeg
 
 
 def digest(path: Path) -> str:
@@ -136,3 +138,37 @@ def test_a_syncd_and_an_indafoto_complete_each_other(place: Installation, tmp_pa
         assert (back["imported"], back["missing"]) == (2, 0)
         ((path,),) = anna.sql("SELECT local_path FROM images WHERE local_path LIKE 'images/unknown/9-%'")
         assert (anna.folder / path).read_bytes() == small_jpeg(9)
+
+
+def test_two_syncds_complete_each_other(new_place: Callable[[], Installation], tmp_path: Path) -> None:
+    """Both run, and keep what they hold; what arrives is held, and not published."""
+    mine, yours = new_place(), new_place()
+    both, alike = small_jpeg(1), make_jpeg(5, 320, 240)
+    for place, own in ((mine, 2), (yours, 3)):
+        place.add("roll/final_crops/both.jpg", both)
+        place.add("roll/final_crops/own.jpg", own)
+    mine.add("roll/final_crops/alike.jpg", alike)
+    yours.add("roll/final_crops/alike.jpg", make_jpeg(5, 320, 240, quality=60))
+    with mine.daemon() as here, yours.daemon() as there:
+        for place in (mine, yours):
+            wait_for(lambda place=place: len(place.live()) == 3, what="three are live")
+        for asks, gives, here_, there_ in ((mine, yours, here, there), (yours, mine, there, here)):
+            before, disk = held(asks), tmp_path / f"disk-{asks.base.name}"
+            found = here_.call("POST", "/api/exchange/analyze", {"remote_db": str(gives.catalogue)})
+            assert (found["url_files"], found["near_matches"]) == (0, 1)
+            wanted = held(gives) - before
+            assert found["total_files"] == found["hash_files"] == len(wanted)
+            near = here_.get(f"/api/exchange/lists/{found['list_id']}?side=near")
+            assert [item["near"] is not None for item in near["items"]] == [True]
+            there_.call(
+                "POST", "/api/exchange/export", {"list_file": found["list_file"], "output_dir": str(disk)}
+            )
+            taken = here_.call(
+                "POST", "/api/exchange/import", {"list_id": found["list_id"], "import_dir": str(disk)}
+            )
+            assert (taken["imported"], taken["missing"], taken["rejected"]) == (len(wanted), 0, [])
+            assert held(asks) == before | wanted
+        assert held(mine) == held(yours)
+        for place in (mine, yours):
+            assert len(place.live()) == 3
+            place.check()
