@@ -12,6 +12,7 @@ from typing import Any
 
 from tests.flows_exchange.indafoto import Indafoto, told_of
 from tests.outside.installation import Installation, small_jpeg, wait_for
+from tests.outside.installation import ask as http
 from tests.pictures import make_jpeg
 
 
@@ -159,7 +160,12 @@ def test_two_syncds_complete_each_other(new_place: Callable[[], Installation], t
             wanted = held(gives) - before
             assert found["total_files"] == found["hash_files"] == len(wanted)
             near = here_.get(f"/api/exchange/lists/{found['list_id']}?side=near")
-            assert [item["near"] is not None for item in near["items"]] == [True]
+            (item,) = near["items"]
+            assert item["near"] is not None
+            for side in ("theirs", "near"):
+                route = f"/api/exchange/lists/{found['list_id']}/preview/{item['file_id']}?of={side}&width=60"
+                picture = http(asks.socket, "GET", route)
+                assert picture.status == 200 and picture.body.startswith(b"\xff\xd8"), picture.body[:300]
             there_.call(
                 "POST", "/api/exchange/export", {"list_file": found["list_file"], "output_dir": str(disk)}
             )
