@@ -10,16 +10,16 @@ from syncd.text import human_size
 from tui import look
 from tui.asks import Interest
 from tui.screens.base import bindings
+from tui.screens.framed import FramedList
 from tui.screens.jobs import wrapped
-from tui.screens.lists import ListScreen, Order
+from tui.screens.lists import Order
 from tui.widgets.frames import Frame, Frames
 from tui.widgets.table import Column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from textual.binding import BindingType
-    from textual.widget import Widget
 
     from syncd.control import schema
     from tui.look import Line
@@ -39,7 +39,7 @@ STATUS: dict[str, tuple[str, str]] = {
 }
 
 
-class Files(ListScreen):
+class Files(FramedList):
     mode = "files"
     heading = "Exchange ›"
     TICKS: ClassVar[bool] = False
@@ -118,11 +118,6 @@ class Files(ListScreen):
         )
         return (((f"  {words}" if self.list_id else "  No list is chosen.", ""),), turn)
 
-    def pane(self) -> Iterable[Widget]:
-        frames = Frames(id="frames", classes="panel")
-        frames.with_pictures = self.dashboard.pictures
-        yield frames
-
     def paint_pane(self) -> None:
         frames, row = self.query_one("#frames", Frames), self.selected
         frames.border_title = Content(row.value.name if row is not None else "File")
@@ -152,24 +147,7 @@ class Files(ListScreen):
         digest = f"sha256 {file.sha256[:16]}" if file.sha256 else "known by address only"
         return (((" ".join(why), "bad" if file.reason else ""),), ((digest, "dim"),))
 
-    def on_frames_wanted(self) -> None:
-        if self.ready and self.state.live:
-            self.run_worker(self._load(), group="pictures", exclusive=True)
-
-    async def _load(self) -> None:
-        frames = self.query_one("#frames", Frames)
-        for want in frames.wants():
-            frames.pictures.put(want, await self.dashboard.picture(want))
-            frames.refresh()
-
     # --- keys -------------------------------------------------------------------------------------
-
-    def why_not(self, action: str) -> str | None:
-        if (reason := super().why_not(action)) is not None:
-            return reason
-        if action == "open" and not self.dashboard.pictures:
-            return "pictures are off (--pictures blocks shows them)"
-        return None
 
     def do_next_side(self) -> None:
         self._turn(1)

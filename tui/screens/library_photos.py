@@ -9,16 +9,16 @@ from textual.content import Content
 from tui.asks import Interest
 from tui.asks_library import ApproveShots, EditShot
 from tui.screens.base import ModeScreen, bindings
+from tui.screens.framed import FramedList
 from tui.screens.jobs import wrapped
-from tui.screens.lists import ListScreen, Order
+from tui.screens.lists import Order
 from tui.widgets.frames import Frame, Frames
 from tui.widgets.table import Column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from textual.binding import BindingType
-    from textual.widget import Widget
 
     from tui.asks_library import Shot
     from tui.look import Glyphs, Line
@@ -96,7 +96,7 @@ class Finding(ModeScreen):
             self.dashboard.go("photos", f"{kind}\n{text}")
 
 
-class ShotScreen(Finding, ListScreen):
+class ShotScreen(Finding, FramedList):
     """A list of photos beside the picture of its row and what is written about it."""
 
     TICKS: ClassVar[bool] = False
@@ -106,11 +106,6 @@ class ShotScreen(Finding, ListScreen):
 
     def haystack(self, value: Shot) -> str:
         return f"{value.name} {value.description} {value.caption} {' '.join((*value.tags, *value.keywords))}"
-
-    def pane(self) -> Iterable[Widget]:
-        frames = Frames(id="frames", classes="panel")
-        frames.with_pictures = self.dashboard.pictures
-        yield frames
 
     def paint_pane(self) -> None:
         frames, row = self.query_one("#frames", Frames), self.selected
@@ -131,16 +126,6 @@ class ShotScreen(Finding, ListScreen):
         rows = max(0, frames.size.height - 1 - len(text))
         frames.show([picture, Frame(heading, facts=(*text, *[()] * rows))])
 
-    def on_frames_wanted(self) -> None:
-        if self.ready and self.state.live:
-            self.run_worker(self._load(), group="pictures", exclusive=True)
-
-    async def _load(self) -> None:
-        frames = self.query_one("#frames", Frames)
-        for want in frames.wants():
-            frames.pictures.put(want, await self.dashboard.picture(want))
-            frames.refresh()
-
     # --- keys -------------------------------------------------------------------------------------
 
     def chosen(self) -> list[Shot]:
@@ -153,8 +138,6 @@ class ShotScreen(Finding, ListScreen):
     def why_not(self, action: str) -> str | None:
         if (reason := super().why_not(action)) is not None:
             return reason
-        if action == "open" and not self.dashboard.pictures:
-            return "pictures are off (--pictures blocks shows them)"
         if action in ("approve", "edit"):
             shots = self.chosen() if action == "approve" else [self.selected.value] if self.selected else []
             if not any(shot.meta_id is not None for shot in shots):
