@@ -144,7 +144,7 @@ class LibraryAnswers:
             job_id=_job_id(wanted.job_ids if wanted else (), job),
             rate=rate,
             eta_s=eta_s,
-            resume_at=account.resume_at if waits else None,
+            resume_at=health.resume_at if waits else None,
             next_sync_at=service.next_sync_at,
             reading=sorted(sync.reading.values()) if sync is not None else [],
             hashed=hashes.hashed,

@@ -250,7 +250,7 @@ class DriveService:
         if known is not None and known.state == "quota" and known.resume_at is not None:
             left_s = (datetime.fromisoformat(known.resume_at) - datetime.now(UTC)).total_seconds()
             if left_s > 0:
-                poller.resume_later(Health("quota", known.reason, None, left_s))
+                poller.resume_later(Health("quota", known.reason, None, left_s, known.resume_at))
         self._followers[account] = follower
         self._pollers[account] = poller
 
@@ -265,18 +265,18 @@ class DriveService:
                 lambda db: queries.note_error(db, event.event_id, reason, again=event.listing_due)
             )
 
-    async def _changed(self, account: str, health: Health) -> None:
-        resume_at = None
-        if health.resume_in_s is not None:
-            at = datetime.now(UTC) + timedelta(seconds=health.resume_in_s)
-            resume_at = rfc3339(at)
+    async def _changed(self, account: str, health: Health, is_news: bool) -> None:
         await self._catalogue.write(
-            lambda db: drive_queries.set_account(db, account, health.state, health.reason, resume_at)
+            lambda db: drive_queries.set_account(db, account, health.state, health.reason, health.resume_at)
         )
+        if not is_news:
+            return
         words = f"{account}: {health.reason}" if health.reason else f"{account} goes on"
         if health.hint:
             words += f" ({health.hint})"
-        self._emit("account", self.name, account, words, {"state": health.state, "resume_at": resume_at})
+        self._emit(
+            "account", self.name, account, words, {"state": health.state, "resume_at": health.resume_at}
+        )
         self._look_wake.set()
         if health.state == "running":
             self.wake()

@@ -163,7 +163,7 @@ class LibraryService:
             return
         left_s = (datetime.fromisoformat(known.resume_at) - datetime.now(UTC)).total_seconds()
         if 0 < left_s <= 86_400:
-            self._poller.resume_later(Health("backing_off", known.reason, None, left_s))
+            self._poller.resume_later(Health("backing_off", known.reason, None, left_s, known.resume_at))
 
     def _say(self, handle: ServiceHandle) -> None:
         health = self.health
@@ -173,15 +173,16 @@ class LibraryService:
         words = f"{health.reason}" + (f" ({health.hint})" if health.hint else "")
         handle.set_state("needs_auth" if health.state == "needs_auth" else "backing_off", words)
 
-    async def _changed(self, health: Health) -> None:
-        resume_at = None
-        if health.resume_in_s is not None:
-            resume_at = rfc3339(datetime.now(UTC) + timedelta(seconds=health.resume_in_s))
-        await self._catalogue.write(lambda db: library.set_health(db, health.state, health.reason, resume_at))
+    async def _changed(self, health: Health, is_news: bool) -> None:
+        await self._catalogue.write(
+            lambda db: library.set_health(db, health.state, health.reason, health.resume_at)
+        )
+        if not is_news:
+            return
         words = health.reason or "SmugMug answers again"
         if health.hint:
             words += f" ({health.hint})"
-        data = {"state": health.state, "resume_at": resume_at}
+        data = {"state": health.state, "resume_at": health.resume_at}
         self._emit("account", SMUGMUG, SMUGMUG, words, data)
         self._look.set()
 

@@ -146,7 +146,7 @@ class MirrorService:
         words = f"{health.reason}" + (f" ({health.hint})" if health.hint else "")
         handle.set_state("needs_auth" if health.state == "needs_auth" else "backing_off", words)
 
-    async def _changed(self, health: Health) -> None:
+    async def _changed(self, health: Health, is_news: bool) -> None:
         """`_say` tells it: the supervisor has it logged and noted."""
 
     # --- one pass -----------------------------------------------------------------------------------

@@ -9,12 +9,14 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Literal, NamedTuple
 
 import anyio
 
 from syncd.errors import AuthRejected, Refused, SyncdError, Transient
 from syncd.log import get_logger
+from syncd.text import rfc3339
 
 PollState = Literal["running", "backing_off", "quota", "needs_auth"]
 
@@ -27,12 +29,18 @@ _log = get_logger("poller")
 
 
 class Health(NamedTuple):
-    """How the other side was when last asked. `resume_in_s`: it is not asked before."""
+    """How the other side was when last asked. It is not asked before `resume_at` (RFC 3339, UTC), which was
+    `resume_in_s` away."""
 
     state: PollState = "running"
     reason: str | None = None
     hint: str | None = None
     resume_in_s: float | None = None
+    resume_at: str | None = None
+
+    def is_news_after(self, before: Health) -> bool:
+        """Whether anybody need be told; the same trouble met again is none."""
+        return before.state != self.state or (self.state != "running" and before.reason != self.reason)
 
 
 class Poller:
@@ -40,7 +48,8 @@ class Poller:
 
     `poll` raises Transient (back-off: 1, 2, 4, 8, 16 s …, or what the other side asks for), AuthRejected
     (asks no more until `refresh`) or Refused (asked again at the next interval). `is_quota` tells a quota
-    that is used up from other Transients. `on_change` hears each change of health, never a repetition.
+    that is used up from other Transients. `on_change` hears each change of health, and whether it is news:
+    the same trouble met again is not, it only moves `resume_at`.
     """
 
     def __init__(
@@ -49,7 +58,7 @@ class Poller:
         poll: Callable[[], Awaitable[None]],
         interval_s: Callable[[], float | None],
         *,
-        on_change: Callable[[Health], Awaitable[None]],
+        on_change: Callable[[Health, bool], Awaitable[None]],
         is_quota: Callable[[SyncdError], bool] = lambda error: False,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
@@ -165,15 +174,16 @@ class Poller:
         wait_s = max(back_off_s, getattr(error, "retry_after_s", None) or 0.0)
         self._not_before_s = self._clock() + wait_s
         state: PollState = "quota" if self._is_quota(error) else "backing_off"
-        await self._set(Health(state, str(error), error.hint, wait_s))
+        resume_at = rfc3339(datetime.now(UTC) + timedelta(seconds=wait_s))
+        await self._set(Health(state, str(error), error.hint, wait_s, resume_at))
 
     async def _set(self, health: Health) -> None:
         before, self.health = self.health, health
-        if before.state == health.state and (health.state == "running" or before.reason == health.reason):
+        if before == health:
             return
         if before.state != health.state:
             if health.state == "running":
                 _log.info("goes on", poller=self.name)
             else:
                 _log.warning("cannot go on", poller=self.name, state=health.state, reason=health.reason)
-        await self._on_change(health)
+        await self._on_change(health, health.is_news_after(before))

@@ -169,6 +169,7 @@ def test_killed_parked_and_revoked(place: Installation, smug: FakeSmugmug) -> No
         assert daemon.get(f"/api/jobs/{accepted['job_id']}")["state"] == "waiting"
         service = wait_for(lambda: (s := daemon.services()["smugmug"])["state"] == "backing_off" and s)
         assert "429" in service["last_error"]
+        wait_for(lambda: place.sql("SELECT resume_at FROM smugmug_account"), what="the wait on record")
         before = asked(smug)
         daemon.kill()
         daemon.start()

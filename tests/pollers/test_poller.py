@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import anyio
 import pytest
@@ -25,6 +26,7 @@ class Bench:
         self.outcomes: list[SyncdError | None] = []
         self.polls = 0
         self.heard: list[str] = []
+        self.kept: str | None = None
         self.poller = Poller(
             "it",
             self._poll,
@@ -40,8 +42,10 @@ class Bench:
         if self.outcomes and (error := self.outcomes.pop(0)) is not None:
             raise error
 
-    async def _changed(self, health: Health) -> None:
-        self.heard.append(health.state)
+    async def _changed(self, health: Health, is_news: bool) -> None:
+        self.kept = health.resume_at
+        if is_news:
+            self.heard.append(health.state)
 
 
 async def test_the_first_poll_is_at_once_and_the_next_within_the_interval() -> None:
@@ -123,6 +127,20 @@ async def test_what_was_known_before_a_restart_holds() -> None:
     assert bench.poller.parked and bench.poller.next_in_s == 500
 
 
+async def test_the_same_trouble_again_moves_what_is_kept_for_a_restart() -> None:
+    bench = Bench()
+    bench.outcomes = [Quota("used up", retry_after_s=60), Quota("used up", retry_after_s=1800)]
+    kept = []
+    for _ in range(2):
+        await bench.poller.once()
+        assert bench.poller.health.resume_at == bench.kept is not None
+        kept.append(datetime.fromisoformat(bench.kept))
+    assert (kept[1] - kept[0]).total_seconds() > 1700
+    assert bench.heard == ["quota"]
+    await bench.poller.once()
+    assert bench.kept is None
+
+
 async def test_many_who_ask_at_once_get_one_poll() -> None:
     polls = 0
 
@@ -130,7 +148,7 @@ async def test_many_who_ask_at_once_get_one_poll() -> None:
         nonlocal polls
         polls += 1
 
-    async def changed(health: Health) -> None:
+    async def changed(health: Health, is_news: bool) -> None:
         pass
 
     poller = Poller("it", poll, lambda: 3600.0, on_change=changed)
