@@ -26,21 +26,24 @@ async def sync_once(
     cannot be used. The caller holds the lock of the catalogue's folder.
     """
     staging_dir = config.daemon.state_dir / "staging"
-    async with (
-        _catalogue(db_path, dry_run=options.dry_run) as catalogue,
-        ImagingPool(config.daemon.worker_count, staging_dir) as pool,
-        Site(config, catalogue, pool) as site,
-    ):
-        row = None
-        if not options.dry_run:
-            await catalogue.write(log.fail_interrupted)
-            row = await catalogue.write(log.start)
-        run = SyncRun(options)
-        watch(run)
-        await sync_until_settled(site, run)
-        if row is not None:
-            await log_run(site, run, row)
-        return run
+    is_first = not options.dry_run and not db_path.exists()  # noqa: ASYNC240 - nothing else runs yet
+    async with ImagingPool(config.daemon.worker_count, staging_dir) as pool:
+        if is_first:
+            await pool.start()  # everything will be read: what that needs is loaded meanwhile
+        async with (
+            _catalogue(db_path, dry_run=options.dry_run) as catalogue,
+            Site(config, catalogue, pool) as site,
+        ):
+            row = None
+            if not options.dry_run:
+                await catalogue.write(log.fail_interrupted)
+                row = await catalogue.write(log.start)
+            run = SyncRun(options)
+            watch(run)
+            await sync_until_settled(site, run)
+            if row is not None:
+                await log_run(site, run, row)
+            return run
 
 
 @asynccontextmanager

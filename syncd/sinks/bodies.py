@@ -14,7 +14,7 @@ from syncd.sinks.sink import Upload
 CACHED_BODY_BYTES: Final = 1 << 20
 
 
-def check_md5(upload: Upload, body: bytes) -> None:
+def check_md5(upload: Upload, body: bytes | memoryview) -> None:
     if hashlib.md5(body, usedforsecurity=False).hexdigest() != upload.md5:
         raise Changed(f"{upload.path} changed after it was read")
 
@@ -42,7 +42,7 @@ def read_whole(upload: Upload) -> bytes:
         os.close(source)
 
 
-def read_cached(upload: Upload) -> bytes | None:
+def read_cached(upload: Upload) -> memoryview | None:
     """The whole body if the kernel has it in memory, as it has what was just hashed; None rather than wait
     for a disk. Half the price of a thread."""
     if upload.size_bytes > CACHED_BODY_BYTES or not hasattr(os, "RWF_NOWAIT"):
@@ -58,7 +58,7 @@ def read_cached(upload: Upload) -> bytes | None:
         return None
     finally:
         os.close(source)
-    return bytes(memoryview(body)[:length]) if length == upload.size_bytes else None
+    return memoryview(body)[:length] if length == upload.size_bytes else None
 
 
 def read_part(

@@ -137,7 +137,7 @@ class S3Sink:
         return await self._put_whole(upload)
 
     async def _put_whole(self, upload: Upload) -> StoredObject:
-        body = read_cached(upload)
+        body: bytes | memoryview | None = read_cached(upload)
         if body is None:
             body = await to_thread.run_sync(read_whole, upload)
         try:
