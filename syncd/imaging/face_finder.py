@@ -30,8 +30,10 @@ from syncd.imaging.reading import open_photo
 # What bounds time and memory whatever the settings ask for.
 MAX_DETECTION_PIXELS = 40_000_000
 MIN_FACE_PIXELS = 80
-# The first and smallest picture looked at, pixels of the longer side.
+# The first and smallest picture looked at, pixels of the longer side; and where whoever is looked for is in
+# front, and somebody waits.
 FIRST_SIDE = 400
+FIRST_SIDE_IN_FRONT = 240
 # From this width on, a face in front of the same person's body would have been found in the same picture.
 _NEAR_FACE_PIXELS = 100
 # A detection's score from which it is no chance find; only then does it hide anything.
@@ -164,7 +166,8 @@ def _detect(
     picture: Image.Image, max_side: int, upsample: int, progress: Callable[[], None]
 ) -> list[_Candidate]:
     """Every face once, from left to right."""
-    return [faces for faces, _ in _looks(picture, max_side, upsample, progress)][-1]
+    scales = _scales(picture.size, max_side, upsample, FIRST_SIDE)
+    return [faces for faces, _ in _looks(picture, list(scales), progress)][-1]
 
 
 def _detect_in_front(
@@ -173,7 +176,8 @@ def _detect_in_front(
     """The faces of the first picture that shows one for certain and of the next larger; None where they are
     so small that the largest is wanted."""
     was_there = False
-    for faces, is_last in _looks(picture, max_side, 0, progress):
+    scales = _scales(picture.size, max_side, 0, FIRST_SIDE_IN_FRONT)
+    for faces, is_last in _looks(picture, list(scales), progress):
         if was_there:
             return faces
         was_there = not is_last and any(face.score >= _CERTAIN_SCORE for face in faces)
@@ -181,14 +185,13 @@ def _detect_in_front(
 
 
 def _looks(
-    picture: Image.Image, max_side: int, upsample: int, progress: Callable[[], None]
+    picture: Image.Image, scales: list[float], progress: Callable[[], None]
 ) -> Iterator[tuple[list[_Candidate], bool]]:
     """What is found so far, from left to right, after each picture from the smallest to the largest, and
     whether that was the last."""
     gray = picture.convert("L")
     faces: list[_Candidate] = []
     smaller: tuple[npt.NDArray[np.uint8], float] | None = None
-    scales = list(_scales(picture.size, max_side, upsample))
     for scale in scales:
         progress()
         width, height = _scaled(picture.size, scale)
@@ -208,12 +211,12 @@ def _looks(
             smaller = np.asarray(gray.resize((width, height), Image.Resampling.BILINEAR)), scale
 
 
-def _scales(size: tuple[int, int], max_side: int, upsample: int) -> Iterator[float]:
-    """The sizes to look at, against the decoded picture's: from FIRST_SIDE, doubling, to the largest."""
+def _scales(size: tuple[int, int], max_side: int, upsample: int, first_side: int) -> Iterator[float]:
+    """The sizes to look at, against the decoded picture's: from `first_side`, doubling, to the largest."""
     largest = min(1.0, max_side / max(size)) * 2**upsample
     largest = min(largest, (MAX_DETECTION_PIXELS / (size[0] * size[1])) ** 0.5)
     halvings = 0
-    while largest * max(size) / 2 ** (halvings + 1) >= FIRST_SIDE:
+    while largest * max(size) / 2 ** (halvings + 1) >= first_side:
         halvings += 1
     for power in range(halvings, -1, -1):
         yield largest / 2**power
