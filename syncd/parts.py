@@ -91,7 +91,7 @@ class Parts:
 
     async def _make_events(self, stack: AsyncExitStack) -> None:
         self._google = await stack.enter_async_context(DriveAccess(self.config, self._store))
-        self._faces = FacesService(self.catalogue, self.config)
+        self._faces = FacesService(self.catalogue, self.config, lambda: self._pool.start(faces=True))
         self._drive = DriveService(
             accounts=self._google,
             catalogue=self.catalogue,

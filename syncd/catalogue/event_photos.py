@@ -205,6 +205,11 @@ async def queue_unindexed(db: aiosqlite.Connection) -> int:
     )
 
 
+async def has_faces(db: aiosqlite.Connection) -> bool:
+    """Whether a face was found in any photo of any event."""
+    return bool(await db.execute_fetchall("SELECT 1 FROM faces LIMIT 1"))
+
+
 async def queue_unpublished(db: aiosqlite.Connection, storage_id: str) -> int:
     """Gives a job to each photo of a published, followed event that this storage does not hold."""
     return await _count(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import anyio
 
@@ -18,15 +18,20 @@ _LOOK_S = 2.0
 
 class FacesService:
     """Decides whether faces are looked for, and has those looked for that were not: while it runs, the
-    settings want it and the extra is there."""
+    settings want it and the extra is there. `warm_up` loads what finds faces."""
 
     name = "faces"
 
     def __init__(
-        self, catalogue: Catalogue, config: Callable[[], Config], available: Callable[[], bool] | None = None
+        self,
+        catalogue: Catalogue,
+        config: Callable[[], Config],
+        warm_up: Callable[[], Awaitable[None]],
+        available: Callable[[], bool] | None = None,
     ) -> None:
         self._catalogue = catalogue
         self._config = config
+        self._warm_up = warm_up
         self._available = available or faces_available
         self._runs = False
         self.on_work: Callable[[], None] = lambda: None
@@ -39,7 +44,7 @@ class FacesService:
 
     async def run(self, handle: ServiceHandle) -> None:
         self._runs = True
-        was_on = False
+        was_on = is_warm = False
         try:
             handle.ready()
             while True:
@@ -52,9 +57,16 @@ class FacesService:
                     await self._catalogue.write(photo_queries.queue_unindexed)
                     self.on_work()
                 was_on = self.on
+                if self.on and not is_warm and await self._has_faces():
+                    await self._warm_up()  # so that the first guest does not wait for it
+                    is_warm = True
                 await anyio.sleep(_LOOK_S)
         finally:
             self._runs = False
+
+    async def _has_faces(self) -> bool:
+        async with self._catalogue.reader() as db:
+            return await photo_queries.has_faces(db)
 
     async def _has_events(self) -> bool:
         """Who has no events misses nothing when the extra is not there."""
