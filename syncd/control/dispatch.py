@@ -210,6 +210,8 @@ async def _pour(
         media_type = route.media_type(call) if route.media_type else route.media_types[0]
         response = web.StreamResponse(headers={**COMMON_HEADERS, "Content-Type": media_type})
         await response.prepare(request)
+        if request.method == "HEAD":
+            return response
         is_whole = False
         try:
             await _send(response, first)

@@ -146,7 +146,11 @@ def _content(route: Route, kind: Any) -> dict[str, Any]:
 def _problems(route: Route) -> dict[str, Any]:
     """Every error that the route can answer with."""
     statuses = {400, 403, 409, 422, 431, 500, 503}
-    if route.names or {"version_id", "album_keys"} & {param.name for param in route.params} or route.body:
+    if (
+        route.names
+        or {"version_id", "album_keys", "job_id"} & {param.name for param in route.params}
+        or route.body
+    ):
         statuses.add(404)
     if route.method != "GET":
         statuses |= {408, 413, 415}

@@ -57,8 +57,8 @@ NAMES_ROUTES = (
         "An album whose name has changed since is refused.", body=schema.NamesRollback, long=True,
     ),
     Route(
-        "PUT", "/api/names/hints/{album_key}",
-        lambda api, call: api.names.hint(call.path["album_key"], call.body), {200: schema.NameHint},
+        "PUT", "/api/names/hints/{albumKey}",
+        lambda api, call: api.names.hint(call.path["albumKey"], call.body), {200: schema.NameHint},
         "Say what an album shows", "It wins over what a model saw. An empty hint takes it back.",
         body=schema.NameHintRequest,
     ),

@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import InvalidURLError, LineTooLong
 
 from syncd.control import schema
 from syncd.control.api import Api
@@ -185,8 +185,13 @@ class _Connection(web.RequestHandler):
             raise ConnectionError("the head of the answer is already sent")
         if isinstance(exc, LineTooLong):
             answer = problem(431, f"a line of the head is longer than {HEADERS_LIMIT_BYTES} bytes")
+        elif "Too many headers" in (message or ""):
+            answer = problem(431, "there are too many headers")
         else:
-            answer = problem(400, "this is not HTTP/1.1")
+            # The parser's first sentence; what follows shows the bytes.
+            reason = " ".join((message or "").partition("\n\n")[0].split()).rstrip(":.")
+            hint = "percent-encode it, as UTF-8" if isinstance(exc, InvalidURLError) else None
+            answer = problem(400, f"this is not HTTP/1.1: {reason}".rstrip(": "), hint)
         answer.force_close()
         return answer
 

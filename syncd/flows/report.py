@@ -79,6 +79,11 @@ class SyncRun:
     def look_again_in(self, batch_name: str, wait_s: float) -> None:
         self.again_s[batch_name] = min(wait_s, self.again_s.get(batch_name, wait_s))
 
+    def cancel(self) -> None:
+        """Ends it as it stands."""
+        self.duration_s = time.monotonic() - self.started
+        self.state = "cancelled"
+
     def finish(self) -> None:
         """Sets the final state from what happened."""
         self.duration_s = time.monotonic() - self.started

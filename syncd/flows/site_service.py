@@ -177,7 +177,7 @@ class SiteService:
                 row = await self.site.catalogue.write(lambda db: log.start(db, job_id=run.job_id))
             await (sync_until_settled(self.site, run) if whole else self.site.sync(run))
         except BaseException:
-            run.state = "cancelled"
+            run.cancel()
             raise
         finally:
             self.running.remove(run)

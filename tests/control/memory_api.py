@@ -119,6 +119,8 @@ class MemoryApi:
         return schema.JobAccepted(job_id="j9")
 
     async def sync_status(self, job_id: str | None = None) -> schema.SyncReport:
+        if job_id == "none":
+            raise NotFound("there is no job 'none'")
         return schema.SyncReport(state="done")
 
     async def jobs(

@@ -75,6 +75,15 @@ async def test_an_export_is_a_file_with_just_the_fields(server: ControlServer, a
     assert document["items"][0]["tags"] == ["a", "b"]
 
 
+async def test_the_head_of_an_export_has_no_body(server: ControlServer) -> None:
+    request = b"HEAD /api/metadata/export HTTP/1.1\r\nHost: syncd\r\n\r\n"
+    following = b"GET /healthz HTTP/1.1\r\nHost: syncd\r\nConnection: close\r\n\r\n"
+    received = await exchange(server.socket_path, request + following)
+    head, _, rest = received.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ") and b"content-length: 0" not in head.lower()
+    assert rest.startswith(b"HTTP/1.1 200 ") and rest.endswith(b'{"status":"ok"}')
+
+
 async def test_an_export_that_breaks_off_does_not_look_whole(
     server: ControlServer, api: MemoryApi, caplog: pytest.LogCaptureFixture
 ) -> None:

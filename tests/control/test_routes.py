@@ -72,6 +72,7 @@ CALLS: list[tuple[str, str, Any, int]] = [
     ("GET", "/api/status/", None, 404),
     ("GET", "/api/scenes/", None, 404),
     ("GET", "/api/jobs/none", None, 404),
+    ("GET", "/api/admin/sync/status?job_id=none", None, 404),
     ("GET", "/api/scenes/none", None, 404),
     ("PATCH", "/api/batches/none", {}, 404),
     ("POST", "/api/approve/none", None, 404),

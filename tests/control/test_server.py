@@ -284,7 +284,7 @@ async def test_expect_continue(ask: Any) -> None:
         (b"GET /api/status HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20_000 + b"\r\n\r\n", 431),
         (b"GET /api/status?" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
         (b"GET /api/status HTTP/1.1\r\nHost: x\r\n" + (b"X: " + b"a" * 900 + b"\r\n") * 20 + b"\r\n", 431),
-        (b"GET /api/status HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * 500 + b"\r\n", 400),
+        (b"GET /api/status HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * 500 + b"\r\n", 431),
         (b"\x16\x03\x01nonsense\r\n\r\n", 400),
         (b"GET /api/status HTTP/9.9\r\nHost: x\r\n\r\n", 400),
         (b"POST /api/pause HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", 400),
@@ -347,6 +347,19 @@ async def test_connection_limit(client: ControlClient, ask: Any) -> None:
     finally:
         for stream in idle:
             await stream.aclose()
+
+
+@pytest.mark.parametrize(
+    ("request_line", "host", "reason"),
+    [
+        (b"BREW /api/status", b"Host: x\r\n", "Invalid method"),
+        (b"GET /api/status", b"", "Missing 'Host' header"),
+        ("GET /api/scenes/été".encode(), b"Host: x\r\n", "Invalid char in url path"),
+    ],
+)
+async def test_what_is_not_http_is_told_why(ask: Any, request_line: bytes, host: bytes, reason: str) -> None:
+    answer = parse(await exchange(ask.args[0], request_line + b" HTTP/1.1\r\n" + host + b"\r\n"))
+    assert (answer.status, reason in answer.json()["detail"]) == (400, True)
 
 
 async def test_pipelined_and_kept_alive(ask: Any) -> None:

@@ -8,7 +8,7 @@ import anyio
 
 from syncd.flows.report import SyncRun
 from syncd.flows.site import Site
-from syncd.flows.site_service import sync_until_settled
+from syncd.flows.site_service import SiteService, sync_until_settled
 
 
 class TwoPasses:
@@ -32,3 +32,20 @@ async def test_a_sync_that_waits_for_a_file_is_not_done() -> None:
         await anyio.sleep(0.02)
         assert (run.state, site.passes) == ("running", [None])
     assert (run.state, site.passes) == ("done", [None, frozenset({"b"})])
+
+
+async def test_how_long_a_cancelled_sync_took_does_not_grow() -> None:
+    class Slow:
+        catalogue = None
+
+        async def sync(self, run: SyncRun, only: frozenset[str] | None = None) -> SyncRun:
+            await anyio.sleep_forever()
+            return run
+
+    service, run = SiteService.__new__(SiteService), SyncRun()
+    service.site, service.running, service.last = cast(Site, Slow()), [], None
+    with anyio.move_on_after(0.02):
+        await service.sync(run)
+    took_s = run.as_dict()["duration_s"]
+    await anyio.sleep(0.01)
+    assert (run.state, run.as_dict()["duration_s"]) == ("cancelled", took_s)
