@@ -103,6 +103,8 @@ class S3Sink:
     def _new_client(self, session: Any) -> Any:
         from aiobotocore.config import AioConfig
 
+        from syncd.sinks.s3_transport import Transport
+
         endpoint = endpoint_of(self._config)
         return session.client(
             "s3",
@@ -113,6 +115,7 @@ class S3Sink:
             # Reading the certificate authorities takes 50 ms, for nothing on plain http.
             verify=None if endpoint.startswith("https:") else False,
             config=AioConfig(
+                http_session_cls=Transport,
                 # The default since botocore 1.36, a trailing CRC32, is what R2 answers with 401 or 501.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",

@@ -38,8 +38,9 @@ class Puts:
     """
 
     def __init__(self, config: StorageConfig, read_timeout_s: float) -> None:
-        from aiobotocore.httpsession import AIOHTTPSession
         from botocore.utils import get_environ_proxies
+
+        from syncd.sinks.s3_transport import Transport
 
         endpoint = endpoint_of(config)
         url = URL(endpoint)
@@ -47,7 +48,7 @@ class Puts:
         self._origin = f"{url.scheme}://{self._host}"
         self._bucket_path = f"{url.raw_path.rstrip('/')}/{quote(config.bucket_name)}/"
         self._signer = Signer(config.access_key_id, config.secret_access_key, config.region or "auto")
-        self._transport = AIOHTTPSession(
+        self._transport = Transport(
             # Reading the certificate authorities takes 50 ms, for nothing on plain http.
             verify=(os.environ.get("AWS_CA_BUNDLE") or True) if endpoint.startswith("https:") else False,
             proxies=get_environ_proxies(endpoint),
@@ -70,7 +71,7 @@ class Puts:
         sent["User-Agent"] = f"syncd/{__version__}"
         sent["Content-Length"] = str(len(body))
         answer = await self._transport.send(_Request("PUT", self._origin + path, sent, _Body(body)))
-        if answer.status_code != 200:
+        if not 200 <= answer.status_code < 300:
             raise _refusal(answer.status_code, answer.headers, await answer.content)
         return str(answer.headers.get("etag", "")).strip('"')
 

@@ -6,7 +6,7 @@ import datetime
 import ipaddress
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,6 +84,35 @@ async def proxy(upstream_port: int, tls: ssl.SSLContext | None = None) -> AsyncI
     async with anyio.create_task_group() as group:
         group.start_soon(serving.serve, made.handle)
         yield made
+        group.cancel_scope.cancel()
+    await listener.aclose()
+
+
+@asynccontextmanager
+async def tunnel() -> AsyncIterator[int]:
+    """The port of a running HTTP proxy on loopback that knows CONNECT."""
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+
+    async def pump(source: SocketStream, target: SocketStream) -> None:
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            async for chunk in source:
+                await target.send(chunk)
+            await target.send_eof()
+
+    async def handle(client: SocketStream) -> None:
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += await client.receive()
+        host, _, port = head.split()[1].decode().rpartition(":")
+        async with client, await anyio.connect_tcp(host, int(port)) as server:
+            await client.send(b"HTTP/1.1 200 OK\r\n\r\n")
+            async with anyio.create_task_group() as both:
+                both.start_soon(pump, client, server)
+                both.start_soon(pump, server, client)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(listener.serve, handle)
+        yield listener.extra(SocketAttribute.local_port)
         group.cancel_scope.cancel()
     await listener.aclose()
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import SocketAttribute, SocketStream
 
 from syncd.config import StorageConfig
 from syncd.errors import AuthRejected, Changed, Refused, SyncdError, Transient
@@ -22,7 +23,7 @@ from syncd.sinks.r2 import S3Sink
 from syncd.sinks.sink import Sink
 from tests.contracts.sink_contract import MemoryLedger, SinkContract, keys_of, upload_of
 from tests.servers import SeaweedServer
-from tests.sinks.faults import Fault, answer, proxy, self_signed
+from tests.sinks.faults import Fault, answer, proxy, self_signed, tunnel
 
 
 def config_for(server: SeaweedServer, bucket: str, **more: Any) -> StorageConfig:
@@ -385,6 +386,62 @@ async def test_an_untrusted_certificate_asks_for_a_person(
     ):
         with pytest.raises(AuthRejected, match="certificate"):
             await sink.head("a")
+
+
+async def test_a_certificate_for_another_host_is_refused(
+    s3_server: SeaweedServer, config: StorageConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trusted, and not this server's: aiobotocore by itself looks at no host name."""
+    certificate, key = self_signed(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    async with (
+        proxy(s3_server.port, context) as between,
+        make_sink(replace(config, endpoint_url=f"https://localhost:{between.port}")) as sink,
+    ):
+        with pytest.raises(AuthRejected, match="certificate"):
+            await sink.put(upload_of(tmp_path / "a", b"a"))
+        with pytest.raises(AuthRejected, match="certificate"):
+            await sink.head("a")
+    assert between.requests == []
+
+
+async def test_behind_a_proxy_certificates_are_looked_at(
+    s3_server: SeaweedServer, config: StorageConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*self_signed(tmp_path))
+    async with proxy(s3_server.port, context) as between, tunnel() as tunnel_port:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{tunnel_port}")
+        monkeypatch.setenv("no_proxy", "")
+        async with make_sink(replace(config, endpoint_url=f"https://127.0.0.1:{between.port}")) as sink:
+            with pytest.raises(AuthRejected, match="certificate"):
+                await sink.put(upload_of(tmp_path / "a", b"a"))
+            with pytest.raises(AuthRejected, match="certificate"):
+                await sink.head("a")
+            monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "certificate.pem"))
+        async with make_sink(replace(config, endpoint_url=f"https://127.0.0.1:{between.port}")) as sink:
+            await sink.put(upload_of(tmp_path / "b", b"b"))
+    assert len(between.requests) == 1
+
+
+async def test_a_body_that_nobody_takes_is_given_up(config: StorageConfig, tmp_path: Path) -> None:
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+
+    async def deaf(client: SocketStream) -> None:
+        async with client:
+            await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, deaf)
+        port = listener.extra(SocketAttribute.local_port)
+        elsewhere = replace(config, endpoint_url=f"http://127.0.0.1:{port}")
+        async with make_sink(elsewhere, read_timeout_s=0.3) as sink:
+            with anyio.fail_after(10), pytest.raises(Transient):
+                await sink.put(upload_of(tmp_path / "a", bytes(30 << 20)))
+        tasks.cancel_scope.cancel()
+    await listener.aclose()
 
 
 async def test_a_server_that_is_not_there_is_transient(config: StorageConfig, tmp_path: Path) -> None:

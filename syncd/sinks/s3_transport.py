@@ -1,0 +1,39 @@
+"""boto's HTTP transport, held to what aiohttp does by itself and aiobotocore takes away.
+
+aiobotocore's own makes a TLS context that checks no host name (urllib3, for which it was written, does that
+elsewhere), and behind a proxy one that checks nothing. And it limits only the wait for an answer: of a body
+that nobody takes any more it would wait for as long as the kernel does, a quarter of an hour or for ever.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import aiohttp
+from aiobotocore.httpsession import AIOHTTPSession
+from botocore.httpsession import get_cert_path
+
+
+class Transport(AIOHTTPSession):  # type: ignore[misc]
+    """One pool of connections to storage."""
+
+    def _create_connector(self, proxy_url: str | None) -> aiohttp.TCPConnector:
+        context: ssl.SSLContext | bool = False  # plain http
+        if self._verify:
+            context = ssl.create_default_context(cafile=get_cert_path(self._verify))
+        return aiohttp.TCPConnector(
+            limit=self._max_pool_connections,
+            ssl=context,
+            socket_factory=self._new_socket,
+            **self._connector_args,
+        )
+
+    def _new_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        """A socket that breaks when nothing of what is sent arrives for as long as an answer may take."""
+        family, kind, protocol, *_ = address
+        made = socket.socket(family, kind, protocol)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: tcp(7)
+            limit_ms = int(self._timeout.sock_read * 1000)
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit_ms)
+        return made
