@@ -258,7 +258,9 @@ class PostgresMirror:
 
     async def _connected(self) -> psycopg.AsyncConnection[Any]:
         if self._connection is not None:
-            return self._connection
+            if await _answers(self._connection):
+                return self._connection
+            await self._drop()
         if self._failed is not None and time.monotonic() < self._failed[1]:
             raise self._failed[0]
         import psycopg
@@ -313,6 +315,18 @@ class PostgresMirror:
         assert self._connection is not None
         cursor = await self._connection.execute(sql.encode(), values)
         return await cursor.fetchall() if cursor.description else []
+
+
+async def _answers(connection: psycopg.AsyncConnection[Any]) -> bool:
+    """Whether the other side still holds the connection: poolers end those that rest, and a server that was
+    restarted knows none."""
+    import psycopg
+
+    try:
+        await connection.execute(b"SELECT 1", ())
+    except psycopg.Error:
+        return False
+    return True
 
 
 def _keys(keys: Collection[Key]) -> str:
