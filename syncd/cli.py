@@ -23,10 +23,23 @@ EXIT_CODES = """\b
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the catalogue is held by another process;
 4 some items failed, the rest is done; 5 a guard asks for confirmation; 78 wrong configuration."""
 
+
+class _Path(click.Path):
+    """A path; an empty one, as of a variable that is not set, would be the working folder."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(path_type=Path, **options)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("expected a path, found an empty text", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 _config_option = click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=_Path(dir_okay=False),
     help="Settings (default: $SYNCD_CONFIG, ./syncd.toml, ~/.config/syncd/, /etc/syncd/).",
 )
 
@@ -62,8 +75,8 @@ def run(config_path: Path | None) -> None:
 
 @syncd.command(epilog=EXIT_CODES)
 @_config_option
-@click.option("--images-dir", type=click.Path(path_type=Path), help="Batches are here instead.")
-@click.option("--db", "db_path", type=click.Path(path_type=Path, dir_okay=False), help="Another catalogue.")
+@click.option("--images-dir", type=_Path(), help="Batches are here instead.")
+@click.option("--db", "db_path", type=_Path(dir_okay=False), help="Another catalogue.")
 @click.option("--batch", "batches", multiple=True, metavar="N", help="Only this batch; may be repeated.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--db-only", is_flag=True, help="Record what is there; touch nothing in storage.")
@@ -89,13 +102,16 @@ def once(
     """
     if db_only and images_only:
         raise click.UsageError("--db-only and --images-only exclude each other.")
+    from syncd.config_checks import contradictions
     from syncd.flows.report import SyncOptions
 
     config = _load(config_path)
     if images_dir is not None:
-        config = replace(config, batches=replace(config.batches, images_dir=images_dir.absolute()))
         if not images_dir.is_dir():
             raise Fatal(f"{images_dir} is not a folder", exit_code=ExitCode.CONFIG)
+        config = replace(config, batches=replace(config.batches, images_dir=images_dir.absolute()))
+        for wrong in contradictions(config):
+            raise Fatal(wrong, hint="name another folder with --images-dir", exit_code=ExitCode.CONFIG)
     options = SyncOptions(frozenset(batches) or None, dry_run, db_only, images_only)
     finished = _sync(
         config, options, (db_path or config.daemon.state_dir / "catalogue.db").absolute(), as_json
@@ -108,7 +124,7 @@ def once(
 
 
 @syncd.command()
-@click.argument("directory", required=False, default=".", type=click.Path(path_type=Path, file_okay=False))
+@click.argument("directory", required=False, default=".", type=_Path(file_okay=False))
 def init(directory: Path) -> None:
     """Write a commented syncd.toml and the folders it names. Never overwrites.
 
@@ -126,7 +142,7 @@ def init(directory: Path) -> None:
 
 @syncd.command()
 @click.option("--no-tui", is_flag=True, help="Print what was published instead of opening the dashboard.")
-@click.option("--dir", "directory", type=click.Path(path_type=Path, file_okay=False), help="Use this folder.")
+@click.option("--dir", "directory", type=_Path(file_okay=False), help="Use this folder.")
 def demo(no_tui: bool, directory: Path | None) -> None:
     """Make a small sample archive in a fresh folder and run the real daemon on it.
 
@@ -152,11 +168,9 @@ def _load(path: Path | None) -> Config:
 def _sync(config: Config, options: Any, db_path: Path, as_json: bool) -> SyncRun:
     import anyio
 
-    from syncd.flows.once import sync_once
-    from syncd.lock import acquire_lock
-    from syncd.state_dir import empty_staging, prepare_state_dir
+    from syncd.flows.once import catalogue_held, sync_once
 
-    async def main() -> SyncRun:
+    async def main(config: Config) -> SyncRun:
         if as_json:
             return await sync_once(config, options, db_path, lambda run: None)
         from syncd.progress import show_progress
@@ -166,12 +180,9 @@ def _sync(config: Config, options: Any, db_path: Path, as_json: bool) -> SyncRun
 
     if options.dry_run and not db_path.exists():
         # Nothing to lock, and nothing may be left behind.
-        return anyio.run(main, backend_options={"use_uvloop": True})
-    prepare_state_dir(config.daemon.state_dir)
-    db_path.parent.mkdir(parents=True, exist_ok=True)
-    with acquire_lock(db_path.parent):
-        empty_staging(config.daemon.state_dir / "staging")
-        return anyio.run(main, backend_options={"use_uvloop": True})
+        return anyio.run(main, config, backend_options={"use_uvloop": True})
+    with catalogue_held(config, db_path) as held:
+        return anyio.run(main, held, backend_options={"use_uvloop": True})
 
 
 def _print_report(run: SyncRun) -> None:

@@ -4,17 +4,53 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from syncd.catalogue import log
 from syncd.catalogue.database import Catalogue
 from syncd.config import Config
+from syncd.errors import ExitCode, Fatal
 from syncd.flows.report import SyncOptions, SyncRun
 from syncd.flows.site import Site
 from syncd.flows.site_service import log_run, sync_until_settled
 from syncd.imaging.pool import ImagingPool
+from syncd.lock import acquire_lock
+from syncd.state_dir import empty_staging, prepare_state_dir
+
+
+@contextmanager
+def catalogue_held(config: Config, db_path: Path) -> Iterator[Config]:
+    """Settings for a run on the catalogue at `db_path`, whose folder's lock is held meanwhile.
+
+    What is staged belongs to the catalogue of the state folder, and a daemon may be at work there: with
+    another catalogue, the run gets a state folder of its own. Raises Fatal (exit 3) where the catalogue is
+    in use, Fatal (exit 78) for a folder that cannot be used.
+    """
+    state_dir, folder = config.daemon.state_dir, db_path.parent
+    if folder.resolve().is_relative_to(config.batches.images_dir.resolve()):
+        raise Fatal(
+            f"{db_path} lies inside {config.batches.images_dir}, which is never written to",
+            hint="name another place with --db",
+            exit_code=ExitCode.CONFIG,
+        )
+    with ExitStack() as stack:
+        if folder.resolve() != state_dir.resolve():
+            state_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="syncd-once-")))
+        prepare_state_dir(state_dir)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Fatal(
+                f"{folder} cannot be made: {error.strerror}",
+                hint="name another place with --db",
+                exit_code=ExitCode.CONFIG,
+            ) from error
+        stack.enter_context(acquire_lock(folder))
+        empty_staging(state_dir / "staging")
+        yield replace(config, daemon=replace(config.daemon, state_dir=state_dir))
 
 
 async def sync_once(
@@ -23,7 +59,7 @@ async def sync_once(
     """One sync of the catalogue at `db_path`; `watch` is given the run as soon as there is one.
 
     Files that are still being written are waited for, up to a minute. Raises Fatal for a catalogue that
-    cannot be used. The caller holds the lock of the catalogue's folder.
+    cannot be used. The caller holds the catalogue (`catalogue_held`).
     """
     staging_dir = config.daemon.state_dir / "staging"
     is_first = not options.dry_run and not db_path.exists()  # noqa: ASYNC240 - nothing else runs yet

@@ -23,6 +23,11 @@ from tests.outside.installation import Installation, run, sha256, small_jpeg
         (["once", "--config", "/tmp"], 2),
         (["once", "--batch"], 2),
         (["run", "--config"], 2),
+        (["once", "--db", ""], 2),
+        (["once", "--images-dir", ""], 2),
+        (["once", "--db", "/proc/no/such.db"], 78),
+        (["once", "--images-dir", "."], 78),
+        (["once", "--db", "./images/x.db"], 78),
     ],
 )
 def test_wrong_arguments(arguments: list[str], code: int, place: Installation) -> None:
@@ -53,6 +58,16 @@ def test_wrong_configuration(place: Installation, text: str, words: list[str]) -
         for word in [*words, str(place.config)]:
             assert word in ran.err
         assert not ran.out
+
+
+def test_another_catalogue_leaves_the_daemons_work_alone(place: Installation) -> None:
+    place.add("b/final_crops/x.jpg")
+    with place.daemon():
+        staged = place.state / "staging" / "half-made"
+        staged.write_bytes(b"of the daemon")
+        done = place.once("--db", place.base / "other" / "mine.db", "--db-only")
+        assert done["state"] == "done" and staged.exists()
+    assert sorted(os.listdir(place.base / "other")) == ["lock", "mine.db", "mine.db-clean"]
 
 
 def test_newer_catalogue_is_refused_untouched(place: Installation) -> None:
