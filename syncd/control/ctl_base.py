@@ -204,6 +204,17 @@ def read_picture(path: str) -> bytes:
     return picture
 
 
+class Filled(click.ParamType):
+    """A text that is not blank: an unset variable in a script is no name of anything."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value).strip():
+            self.fail("it is empty.", param, ctx)
+        return value
+
+
 class Number(click.FloatRange):
     """As click's, which takes `nan` for a number in any range."""
 

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncd.control.ctl_base import PAGE, SYNC_EXITS, UNFINISHED, Ctl, CtlGroup, WrongUsage, all_items, say
+from syncd.control.ctl_base import (
+    PAGE,
+    SYNC_EXITS,
+    UNFINISHED,
+    Ctl,
+    CtlGroup,
+    Filled,
+    WrongUsage,
+    all_items,
+    say,
+)
 from syncd.errors import ExitCode, SyncdError
 
 if TYPE_CHECKING:
@@ -37,7 +47,9 @@ def smugmug() -> None:
 
 @smugmug.command()
 @click.option("--full", is_flag=True, help="Read every album, not only those that changed.")
-@click.option("--album", metavar="KEY", shell_complete=complete_albums, help="Read just this album.")
+@click.option(
+    "--album", type=Filled(), metavar="KEY", shell_complete=complete_albums, help="Read just this album."
+)
 @click.pass_obj
 def sync(ctl: Ctl, full: bool, album: str | None) -> int:
     """Bring the copy up to date now, and wait until it is.
@@ -125,7 +137,7 @@ def albums(ctl: Ctl) -> None:
 
 
 @smugmug.command()
-@click.argument("album", metavar="ALBUM", shell_complete=complete_albums)
+@click.argument("album", type=Filled(), metavar="ALBUM", shell_complete=complete_albums)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many; else all.")
 @click.pass_obj
 def photos(ctl: Ctl, album: str, limit: int | None) -> None:

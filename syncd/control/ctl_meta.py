@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from syncd.control.ctl_base import Ctl, CtlGroup, Number, WrongUsage, all_items, confirmed, say
+from syncd.control.ctl_base import Ctl, CtlGroup, Filled, Number, WrongUsage, all_items, confirmed, say
 from syncd.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -31,7 +31,9 @@ def _filtered(command: F) -> F:
             "--min-confidence", type=Number(0, 1), metavar="SHARE",
             help="Only those of which the model was at least as sure, 0 to 1.",
         ),
-        click.option("--album", "album_key", metavar="KEY", help="Only photos of this album."),
+        click.option(
+            "--album", "album_key", type=Filled(), metavar="KEY", help="Only photos of this album."
+        ),
         click.option("--q", "query", metavar="WORDS", help="Only those that hold all these words."),
         click.option(
             "--status", type=click.Choice(STATUSES), metavar="STATUS", help="Only those of this status."
@@ -206,6 +208,8 @@ def approve(ctl: Ctl, /, ids: tuple[int, ...], everything: bool, by: str, yes: b
     if ids and any(value is not None for value in chosen.values()):
         raise WrongUsage("--status, --q, --album and --min-confidence choose among --all, not among ids.")
     if everything:
+        if chosen["query"] is not None and not chosen["query"].strip():
+            raise WrongUsage("--q is empty: without it, words do not choose.")
         chosen["status"] = chosen["status"] or "review"
         if not yes and not _agreed(ctl, chosen):
             return ExitCode.GUARDED

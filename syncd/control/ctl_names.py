@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncd.control.ctl_base import Ctl, CtlGroup, Number, WrongUsage
+from syncd.control.ctl_base import Ctl, CtlGroup, Filled, Number, WrongUsage
 from syncd.errors import ExitCode, SyncdError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def _complete_albums(context: click.Context, parameter: click.Parameter, start: 
 
 
 _albums = click.option(
-    "--album", "albums", multiple=True, metavar="KEY", shell_complete=_complete_albums,
+    "--album", "albums", type=Filled(), multiple=True, metavar="KEY", shell_complete=_complete_albums,
     help="Only this album; may be repeated.",
 )  # fmt: skip
 
@@ -185,7 +185,7 @@ def rollback(ctl: Ctl, since: str | None, changes: tuple[int, ...]) -> int:
 
 
 @names.command()
-@click.argument("album_key", metavar="KEY", shell_complete=_complete_albums)
+@click.argument("album_key", type=Filled(), metavar="KEY", shell_complete=_complete_albums)
 @click.option("--teams", metavar="A,B", help="The teams, in the order of the name.")
 @click.option("--event", metavar="E", help="The event; it names the album where there are no two teams.")
 @click.option("--sport", metavar="S")

@@ -103,7 +103,8 @@ class MetadataPatch(Request, frozen=True, kw_only=True):
 
 
 class MetadataApproval(Request, frozen=True, kw_only=True):
-    """Either `ids`, or a filter: all that match and are described, in `status` (`review` unless given)."""
+    """Either `ids`, or a filter: all that match and are described, in `status` (`review` unless given). An
+    empty `q` or `album_key` chooses nothing, and alone is no filter."""
 
     ids: Annotated[list[Id], Meta(min_length=1, max_length=10_000)] | None = None
     status: MetadataStatus | None = None
@@ -114,8 +115,8 @@ class MetadataApproval(Request, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         refuse_nul([self.q or "", self.album_key or "", self.approved_by])
-        chosen = (self.status, self.q, self.album_key, self.min_confidence)
-        if (self.ids is None) == all(value is None for value in chosen):
+        words, key = ((text or "").strip() for text in (self.q, self.album_key))
+        if (self.ids is None) == (not (self.status or words or key) and self.min_confidence is None):
             raise ValueError("expected either ids or a filter: status, q, album_key, min_confidence")
 
 

@@ -30,6 +30,7 @@ METADATA_CALLS: list[tuple[str, str, Any, int]] = [
     ("POST", "/api/metadata/approve", {"ids": [1, 2]}, 200),
     ("POST", "/api/metadata/approve", {"status": "review", "q": "goal", "min_confidence": 1}, 200),
     ("POST", "/api/metadata/approve", {"album_key": "abc", "approved_by": "eva"}, 200),
+    ("POST", "/api/metadata/approve", {"status": "review", "q": "", "album_key": None}, 200),
     ("POST", "/api/metadata/search", {"text": "a goal", "limit": 1}, 200),
     # errors
     ("GET", "/api/metadata/99", None, 404),
@@ -57,6 +58,7 @@ METADATA_CALLS: list[tuple[str, str, Any, int]] = [
     ("PATCH", "/api/metadata/1", {"caption": "a"}, 422),
     ("POST", "/api/metadata/approve", {}, 422),
     ("POST", "/api/metadata/approve", {"ids": []}, 422),
+    ("POST", "/api/metadata/approve", {"q": " ", "album_key": ""}, 422),
     ("POST", "/api/metadata/approve", {"ids": ["1"]}, 422),
     ("POST", "/api/metadata/approve", {"ids": [1], "q": "a"}, 422),
     ("POST", "/api/metadata/approve", {"min_confidence": -0.1}, 422),

@@ -112,6 +112,13 @@ def test_help_has_examples(path: tuple[str, ...], capsys: pytest.CaptureFixture[
         ("events enable gala --interval nan", "nan"),
         ("events add '' --folder x --socket /nonexistent.sock", "name"),
         ("approve", "Missing argument"),
+        # what a script writes where a variable is not set
+        ("meta approve --all --album '' --yes", "--album"),
+        ("meta approve --all --q '' --yes", "--q"),
+        ("names apply --album ''", "--album"),
+        ("names hint '' --teams A,B", "KEY"),
+        ("smugmug photos ''", "ALBUM"),
+        ("smugmug sync --album ' '", "--album"),
         ("jobs retry", "either the ID of a job or --all"),
         ("jobs retry 4 --all", "either the ID of a job or --all"),
         ("jobs cancel", "Missing argument"),
