@@ -169,7 +169,11 @@ def _list(row: ListRow) -> dict[str, Any]:
 
 async def _files(archive: Archive, rows: list[FileRow]) -> list[schema.ExchangeFile]:
     near_ids = {row.near_image_id for row in rows if row.near_image_id is not None}
-    images = await archive.read(partial(queries.images_by_id, ids=near_ids)) if near_ids else {}
+    images = (
+        await archive.read(partial(queries.images_by_id, ids=near_ids, columns=archive.columns))
+        if near_ids
+        else {}
+    )
     return [_file(row, images) for row in rows]
 
 
@@ -195,7 +199,7 @@ async def _ours(
     """What only this archive has: the first thousand that were found at analysis. The cursor is a place."""
     ids: list[int] = json.loads(found.only_here_ids or "[]")
     page = ids[after : after + limit]
-    images = await archive.read(partial(queries.images_by_id, ids=page))
+    images = await archive.read(partial(queries.images_by_id, ids=page, columns=archive.columns))
     items = [
         schema.ExchangeFile(
             file_id=one["id"],
@@ -222,7 +226,9 @@ async def _picture(archive: Archive, row: FileRow, of: Literal["theirs", "near"]
         return (archive.folder / path if path else None), row.sha256 or f"exchange-{row.file_id}"
     if row.near_image_id is None:
         return None, ""
-    images = await archive.read(partial(queries.images_by_id, ids=[row.near_image_id]))
+    images = await archive.read(
+        partial(queries.images_by_id, ids=[row.near_image_id], columns=archive.columns)
+    )
     one = images.get(row.near_image_id)
     if one is None or not one["local_path"]:
         return None, ""

@@ -85,8 +85,9 @@ class Done(NamedTuple):
 
 _FILE = (
     "SELECT f.id, f.image_id, f.export_path, f.status, f.sha256_hash, f.url, f.size_bytes, f.metadata,"
-    " f.remote_path, f.near_image_id, f.near_distance, f.error_message, i.local_path,"
-    " i.sha256_hash"
+    " f.remote_path, f.near_image_id, f.near_distance, f.error_message,"
+    # An indafoto.db may hold values of any type.
+    " CAST(i.local_path AS TEXT), CAST(i.sha256_hash AS TEXT)"
     " FROM sync_export_files f LEFT JOIN images i ON i.id = f.image_id"
 )
 
@@ -201,7 +202,7 @@ async def counts(db: aiosqlite.Connection, list_id: str) -> dict[str, int]:
 async def total_bytes(db: aiosqlite.Connection, list_id: str, statuses: Collection[str]) -> int:
     """The bytes of the files of the list in these statuses."""
     rows = await db.execute_fetchall(
-        "SELECT coalesce(sum(size_bytes), 0) FROM sync_export_files"
+        "SELECT CAST(total(size_bytes) AS INTEGER) FROM sync_export_files"
         " WHERE list_id = ? AND status IN (SELECT value FROM json_each(?))",
         (list_id, json.dumps(list(statuses))),
     )
@@ -252,7 +253,8 @@ async def count_asked(db: aiosqlite.Connection, list_id: str) -> None:
     """The counts of a list, from its files."""
     await db.execute(
         "UPDATE sync_export_lists SET (total_files, hash_files, total_bytes) = (SELECT count(*),"
-        " count(sha256_hash), CASE WHEN count(*) = count(size_bytes) THEN sum(size_bytes) END"
+        " count(sha256_hash), CASE WHEN count(*) = count(size_bytes)"
+        " THEN CAST(total(size_bytes) AS INTEGER) END"
         " FROM sync_export_files WHERE list_id = ?1) WHERE list_id = ?1",
         (list_id,),
     )
@@ -277,13 +279,20 @@ async def match_images(db: aiosqlite.Connection, list_id: str) -> None:
     )
 
 
-async def other_places(db: aiosqlite.Connection, sha256: str, except_id: int) -> list[str]:
-    """Where else this archive has a file of this hash."""
+async def other_places(
+    db: aiosqlite.Connection, list_id: str, after: int, limit: int
+) -> list[tuple[int, int, str, str]]:
+    """Files of the list that this archive has more than once, in the order of its images: (images.id, file of
+    the list, where it is, where the image that was found first is). Starts after the image of that id."""
     rows = await db.execute_fetchall(
-        "SELECT local_path FROM images WHERE sha256_hash = ? AND id <> ? AND local_path <> '' LIMIT 10",
-        (sha256, except_id),
+        "SELECT i.id, f.id, CAST(i.local_path AS TEXT), CAST(found.local_path AS TEXT)"
+        " FROM images i CROSS JOIN sync_export_files f"
+        " ON f.list_id = ?1 AND f.sha256_hash = lower(i.sha256_hash)"
+        " JOIN images found ON found.id = f.image_id"
+        " WHERE i.id > ?2 AND i.id <> f.image_id AND i.local_path <> '' ORDER BY i.id LIMIT ?3",
+        (list_id, after, limit),
     )
-    return [row[0] for row in rows]
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
 async def files(
@@ -391,12 +400,19 @@ async def note_delivered(db: aiosqlite.Connection, list_id: str, hashes: Collect
     )
 
 
-async def images_by_id(db: aiosqlite.Connection, ids: Collection[int]) -> dict[int, dict[str, Any]]:
+async def images_by_id(
+    db: aiosqlite.Connection, ids: Collection[int], columns: Collection[str]
+) -> dict[int, dict[str, Any]]:
     """id, local_path, url, sha256, title and author of these images, as far as they are still there."""
     rows = await db.execute_fetchall(
-        "SELECT id, local_path, url, sha256_hash, title, author FROM images"
-        " WHERE id IN (SELECT value FROM json_each(?))",
+        "SELECT id, CAST(local_path AS TEXT), CAST(url AS TEXT), CAST(sha256_hash AS TEXT),"
+        f" {', '.join(_text_of(name, columns) for name in ('title', 'author'))}"
+        " FROM images WHERE id IN (SELECT value FROM json_each(?))",
         (json.dumps(list(ids)),),
     )
     names = ("id", "local_path", "url", "sha256", "title", "author")
     return {row[0]: dict(zip(names, row, strict=True)) for row in rows}
+
+
+def _text_of(name: str, columns: Collection[str]) -> str:
+    return f"CAST({name} AS TEXT)" if name in columns else "NULL"

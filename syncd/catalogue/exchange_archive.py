@@ -184,7 +184,7 @@ def _connect(path: Path, *, read_only: bool) -> tuple[Any, Kind, frozenset[str]]
         connection = guarded(_sqlite.connect(path, mode="ro" if read_only else "rw"))
         connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}").fetchone()
         connection.execute("PRAGMA foreign_keys = ON").close()
-        kind, columns = look_at(path, connection)
+        kind, columns = look_at(path, connection, strictly=not read_only)
     except BaseException as error:
         if connection is not None:
             connection.close()

@@ -24,6 +24,11 @@ _TEXTS = (
     "title", "description", "author", "author_url", "license", "camera_make", "camera_model", "focal_length",
     "aperture", "shutter_speed", "taken_date", "upload_date", "page_url",
 )  # fmt: skip
+LARGEST_BYTES = 1 << 60
+_SIZE = (
+    f"CASE WHEN CAST(r.size_bytes AS INTEGER) BETWEEN 1 AND {LARGEST_BYTES - 1} OR r.size_bytes = 0"
+    " THEN CAST(r.size_bytes AS INTEGER) END"
+)
 _IS_HASH = "typeof(sha256_hash) = 'text' AND length(sha256_hash) = 64"
 # What is no hexadecimal number becomes NULL, which a primary key ignores.
 _GATHER = "INSERT OR IGNORE INTO files SELECT unhex(sha256_hash) AS hash, id FROM source.images"
@@ -154,7 +159,7 @@ class Comparison:
         db = self._db
         db.execute("CREATE TABLE urls (url TEXT PRIMARY KEY, id INTEGER) WITHOUT ROWID")
         db.execute(
-            "INSERT OR IGNORE INTO urls SELECT CAST(url AS TEXT), id FROM theirs.images"
+            "INSERT OR IGNORE INTO urls SELECT sound(CAST(url AS BLOB)), id FROM theirs.images"
             f" WHERE (sha256_hash IS NULL OR NOT ({_IS_HASH}) OR unhex(sha256_hash) IS NULL)"
             f" AND url <> '' AND length(url) <= {_LONGEST_TEXT}"
         )
@@ -198,25 +203,25 @@ class Comparison:
             if name in columns
         ]
         if "is_public" in columns:
-            pairs.append("'is_public', CAST(g.is_public AS INTEGER)")
+            pairs.append("'is_public', CASE WHEN typeof(g.is_public) = 'integer' THEN g.is_public END")
         return f"json_group_array(json_object({', '.join(pairs)}))"
 
     def _total_bytes(self) -> int | None:
         if "size_bytes" not in self._columns["images"]:
             return None if _number(self._db, "SELECT count(*) FROM wanted") else 0
         row = self._db.execute(
-            "SELECT count(*) - count(CASE WHEN r.size_bytes >= 0 THEN 1 END),"
-            " total(CAST(r.size_bytes AS INTEGER))"
+            f"SELECT count(*) - count({_SIZE}), CAST(total({_SIZE}) AS INTEGER)"
             " FROM wanted w JOIN theirs.images r ON r.id = w.theirs"
         ).fetchone()
-        return None if row[0] else int(row[1])
+        return None if row[0] else row[1]
 
     def hashes_of_pictures(self) -> Iterator[tuple[int, str]]:
         """(number, perceptual hash) of the wanted files that have one."""
         if "perceptual_hash" in self._columns["images"]:
             yield from self._db.execute(
                 "SELECT w.n, r.perceptual_hash FROM wanted w JOIN theirs.images r ON r.id = w.theirs"
-                " WHERE w.hash IS NOT NULL AND length(r.perceptual_hash) = 16"
+                " WHERE w.hash IS NOT NULL AND typeof(r.perceptual_hash) = 'text'"
+                " AND length(r.perceptual_hash) = 16"
             )
 
     def describe(self, folder: str, near: Iterable[tuple[int, int, int]]) -> None:
@@ -240,7 +245,6 @@ class Comparison:
             f"LEFT JOIN of_{group} AS {group} ON {group}.theirs = w.theirs"
             for group in ("tags", "albums", "collections")
         )
-        size = "CASE WHEN r.size_bytes >= 0 THEN CAST(r.size_bytes AS INTEGER) END"
         picture = (
             "'perceptual_hash', CAST(r.perceptual_hash AS TEXT), " if "perceptual_hash" in columns else ""
         )
@@ -256,12 +260,16 @@ class Comparison:
         db.execute(
             "INSERT INTO described SELECT w.n, nullif(lower(hex(w.hash)), ''),"
             f" nullif(substr(CAST(r.url AS TEXT), 1, {_LONGEST_TEXT}), ''),"
-            f" {size if 'size_bytes' in columns else 'NULL'},"
+            f" {_SIZE if 'size_bytes' in columns else 'NULL'},"
             f" CASE WHEN substr({path}, 1, 1) = '/' THEN {path} ELSE ? || {path} END,"
             f" json_object({picture}{texts}{', ' if texts else ''}{groups})"
             f" FROM wanted w JOIN theirs.images r ON r.id = w.theirs {joins} ORDER BY w.n",
             (folder.rstrip("/") + "/",),
         )
+        # Texts in some other encoding: nothing could read the archive's records with such bytes in them.
+        sound = ", ".join(f"{name} = sound(CAST({name} AS BLOB))" for name in ("url", "path", "metadata"))
+        together = "metadata || '/' || coalesce(path, '') || '/' || coalesce(url, '')"
+        db.execute(f"UPDATE described SET {sound} WHERE is_unsound(CAST({together} AS BLOB))")
         db.execute("COMMIT")
 
 
@@ -285,7 +293,8 @@ def picture_hashes(uri: str, path: Path) -> Iterator[tuple[int, str]]:
             columns = {row[1] for row in db.execute("PRAGMA table_info(images)")}
             if "perceptual_hash" in columns:
                 yield from db.execute(
-                    "SELECT id, perceptual_hash FROM images WHERE length(perceptual_hash) = 16"
+                    "SELECT id, perceptual_hash FROM images"
+                    " WHERE typeof(perceptual_hash) = 'text' AND length(perceptual_hash) = 16"
                 )
         except _sqlite.Error as error:
             raise unreadable(path, error) from error
@@ -299,9 +308,24 @@ def _scratch(path: Path) -> Any:
     """A file to work in: nothing of it has to outlive a crash."""
     db = guarded(_sqlite.connect(path, mode="rwc"))
     path.chmod(0o600)
+    db.create_function("sound", 1, _sound, deterministic=True)
+    db.create_function("is_unsound", 1, _is_unsound, deterministic=True)
     for setting in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KB}"):
         db.execute(f"PRAGMA {setting}").fetchone()
     return db
+
+
+def _sound(content: bytes | None) -> str | None:
+    """A text of any bytes as one that can be read; NULL stays NULL."""
+    return None if content is None else content.decode("utf-8", "replace")
+
+
+def _is_unsound(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def _number(db: Any, sql: str) -> int:

@@ -41,16 +41,19 @@ async def held(db: aiosqlite.Connection, hashes: Collection[str]) -> dict[str, i
     return {row[0].lower(): row[1] for row in rows}
 
 
-async def add(db: aiosqlite.Connection, image: NewImage, columns: Collection[str]) -> int:
+async def add(
+    db: aiosqlite.Connection, image: NewImage, columns: Collection[str], lost: int | None = None
+) -> int:
     """Records the image and what it belongs to; its images.id. `columns` are those that the archive has.
-    A row that was known only by this address is it from now on."""
+    A row that was known only by this address is it from now on, and so is `lost`, whose file was not as it
+    should be."""
     values: dict[str, Any] = {
         "url": image.url, "local_path": image.local_path, "sha256_hash": image.sha256,
         "size_bytes": image.size_bytes, "list_id": image.list_id,
         **{name: image.metadata.get(name) for name in TEXTS},
     }  # fmt: skip
     values = {name: value for name, value in values.items() if value is not None and name in columns}
-    known = await _known_by_url(db, image.url)
+    known = lost or await _known_by_url(db, image.url)
     if known is not None:
         changes = ", ".join(f"{name} = ?" for name in values)
         await db.execute(f"UPDATE images SET {changes} WHERE id = ?", (*values.values(), known))
@@ -73,29 +76,38 @@ async def described(
     some = json.dumps(list(ids))
     texts = [name for name in (*TEXTS, "url") if name in columns]
     wanted = "(SELECT value FROM json_each(?))"
+    # An indafoto.db may hold values of any type, where a text is expected, too.
     rows = await db.execute_fetchall(
-        f"SELECT id, {', '.join(texts)} FROM images WHERE id IN {wanted}", (some,)
+        f"SELECT id, {', '.join(f'CAST({name} AS TEXT)' for name in texts)} FROM images WHERE id IN {wanted}",
+        (some,),
     )
     found: dict[int, dict[str, Any]] = {
-        row[0]: {name: str(value) for name, value in zip(texts, row[1:], strict=True) if value is not None}
+        row[0]: {name: value for name, value in zip(texts, row[1:], strict=True) if value is not None}
         for row in rows
     }
-    if await _has(db, "tags", "image_tags"):
+    if "name" in await _columns(db, "tags", "image_tags"):
         for image_id, name in await db.execute_fetchall(
-            "SELECT m.image_id, g.name FROM image_tags m JOIN tags g ON g.id = m.tag_id"
+            "SELECT m.image_id, CAST(g.name AS TEXT) FROM image_tags m JOIN tags g ON g.id = m.tag_id"
             f" WHERE m.image_id IN {wanted} AND g.name IS NOT NULL ORDER BY g.name",
             (some,),
         ):
-            found[image_id].setdefault("tags", []).append(str(name))
+            found[image_id].setdefault("tags", []).append(name)
     for table, key in _GROUPS.items():
-        if await _has(db, table, f"image_{table}"):
-            for image_id, *values in await db.execute_fetchall(
-                f"SELECT m.image_id, g.{key}, g.title, g.url, g.is_public FROM image_{table} m"
-                f" JOIN {table} g ON g.id = m.{key} WHERE m.image_id IN {wanted} ORDER BY g.id",
-                (some,),
-            ):
-                names = (key, "title", "url", "is_public")
-                found[image_id].setdefault(table, []).append(dict(zip(names, values, strict=True)))
+        names = await _group_columns(db, table, key)
+        if not names:
+            continue
+        values_of = [
+            f"CASE WHEN typeof(g.{name}) = 'integer' THEN g.{name} END"
+            if name == "is_public"
+            else f"CAST(g.{name} AS TEXT)"
+            for name in names
+        ]
+        for image_id, *values in await db.execute_fetchall(
+            f"SELECT m.image_id, {', '.join(values_of)} FROM image_{table} m"
+            f" JOIN {table} g ON g.id = m.{key} WHERE m.image_id IN {wanted} ORDER BY g.id",
+            (some,),
+        ):
+            found[image_id].setdefault(table, []).append(dict(zip(names, values, strict=True)))
     return found
 
 
@@ -127,7 +139,7 @@ async def _insert(db: aiosqlite.Connection, values: dict[str, Any]) -> int:
 
 
 async def _add_tags(db: aiosqlite.Connection, image_id: int, tags: Collection[str]) -> None:
-    if not tags or not await _has(db, "tags", "image_tags"):
+    if not tags or "name" not in await _columns(db, "tags", "image_tags"):
         return
     for name in dict.fromkeys(tags):
         rows = list(await db.execute_fetchall("SELECT id FROM tags WHERE name = ?", (name,)))
@@ -140,20 +152,23 @@ async def _add_to_group(
     db: aiosqlite.Connection, image_id: int, table: str, key: str, one: Mapping[str, Any]
 ) -> None:
     """`key` names a group; one without it is found by its title and address."""
-    if not await _has(db, table, f"image_{table}"):
+    names = await _group_columns(db, table, key)
+    told = [name for name in names if name != "is_public"]
+    if not told:
         return
+    same = [key] if key in told and one.get(key) is not None else told
     rows = list(
         await db.execute_fetchall(
-            f"SELECT id FROM {table} WHERE (?1 IS NOT NULL AND {key} = ?1)"
-            f" OR (?1 IS NULL AND {key} IS NULL AND title IS ?2 AND url IS ?3) LIMIT 1",
-            (one.get(key), one.get("title"), one.get("url")),
+            f"SELECT id FROM {table} WHERE {' AND '.join(f'{name} IS ?' for name in same)} LIMIT 1",
+            [one.get(name) for name in same],
         )
     )
     if not rows:
         rows = list(
             await db.execute_fetchall(
-                f"INSERT INTO {table} ({key}, title, url, is_public) VALUES (?, ?, ?, ?) RETURNING id",
-                (one.get(key), one.get("title"), one.get("url"), one.get("is_public")),
+                f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
+                " RETURNING id",
+                [one.get(name) for name in names],
             )
         )
     await _link(db, f"image_{table}", key, image_id, rows[0][0])
@@ -167,10 +182,15 @@ async def _link(db: aiosqlite.Connection, table: str, key: str, image_id: int, g
     )
 
 
-async def _has(db: aiosqlite.Connection, *tables: str) -> bool:
-    rows = await db.execute_fetchall(
-        "SELECT count(*) FROM sqlite_schema"
-        " WHERE type = 'table' AND name IN (SELECT value FROM json_each(?))",
-        (json.dumps(tables),),
-    )
-    return bool(next(iter(rows))[0] == len(tables))
+async def _group_columns(db: aiosqlite.Connection, table: str, key: str) -> list[str]:
+    """What the archive keeps of an album or a collection; nothing where it has none of them."""
+    there = await _columns(db, table, f"image_{table}")
+    return [name for name in (key, "title", "url", "is_public") if name in there]
+
+
+async def _columns(db: aiosqlite.Connection, table: str, members: str) -> set[str]:
+    """Columns of the table; none where it, or the table of its members, is not there."""
+    there: set[str] = set()
+    if list(await db.execute_fetchall(f"PRAGMA table_info({members})")):
+        there = {row[1] for row in await db.execute_fetchall(f"PRAGMA table_info({table})")}
+    return there if "id" in there else set()

@@ -182,9 +182,10 @@ def _looked_at(path: Path, file: Path, *, is_copy: bool) -> Source:
     return Source(path, kind, file, is_copy, identity, columns)
 
 
-def look_at(path: Path, connection: Any) -> tuple[Kind, dict[str, frozenset[str]]]:
+def look_at(path: Path, connection: Any, *, strictly: bool = False) -> tuple[Kind, dict[str, frozenset[str]]]:
     """What kind of archive a connection is to, and the columns of each table that matters. `path` is how
-    errors name it. Raises Refused for another program's database, or a schema that lacks what is needed."""
+    errors name it. Raises Refused for another program's database, or a schema that lacks what is needed;
+    `strictly` for one that records are kept in."""
     kinds = dict(connection.execute("SELECT name, type FROM sqlite_schema"))
     columns = {
         table: frozenset(row[1] for row in connection.execute(f"PRAGMA table_info({table})"))
@@ -207,7 +208,22 @@ def look_at(path: Path, connection: Any) -> tuple[Kind, dict[str, frozenset[str]
             f"{_name(path)} has another schema: its table `images` lacks {', '.join(missing)}",
             hint="it may be of another version of the program that made it",
         )
+    if not _are_numbered(connection, strictly):
+        raise Refused(
+            f"{_name(path)} has another schema: `id` of its table `images` is no integer primary key",
+            hint="it may have been converted: ask its owner for the database itself",
+        )
     return "catalogue" if is_catalogue else "indafoto", columns
+
+
+def _are_numbered(connection: Any, strictly: bool) -> bool:
+    """Whether each image has a number of its own, which its tags and the records about it name it by."""
+    keys = [row[1:3] for row in connection.execute("PRAGMA table_info(images)") if row[5]]
+    if [(name, "INT" in str(kind).upper()) for name, kind in keys] == [("id", True)]:
+        return True
+    numbers = "SELECT count(*), count(DISTINCT CASE WHEN typeof(id) = 'integer' THEN id END) FROM images"
+    total, distinct = connection.execute(numbers).fetchone()
+    return not strictly and total == distinct
 
 
 def _copy(path: Path, target: Path) -> None:

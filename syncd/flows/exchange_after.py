@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
+from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
@@ -45,8 +46,14 @@ async def verify(archive: Archive, list_id: str, *, progress: Progress) -> schem
             progress(sum(counts.values()), found.processed_files)
         bad = counts["missing"] + counts["corrupt"]
         await operation.finish(sum(counts.values()), counts["ok"], bad)
-        if not bad and found.status == "partial":  # what did not come is still to come
-            await archive.write(lambda db: queries.set_list(db, found.list_id, status="partial"))
+        if not bad:
+            listed = await archive.read(lambda db: queries.counts(db, found.list_id))
+            whole = counts["ok"] and sum(listed.get(status, 0) for status in queries.ARRIVED) == sum(
+                listed.values()
+            )
+            # Nothing has come yet, or what did not come is still to come.
+            status = "verified" if whole else "partial" if counts["ok"] else found.status
+            await archive.write(lambda db: queries.set_list(db, found.list_id, status=status))
     return schema.ExchangeVerified(
         list_id=found.list_id, total=sum(counts.values()), **counts, problems=problems
     )
@@ -100,6 +107,7 @@ async def _clean_export(archive: Archive, found: ListRow, path: Path) -> tuple[i
         removed, size_bytes = await anyio.to_thread.run_sync(
             _remove_staging, path / staging_name(found.list_id)
         )
+        others = await anyio.to_thread.run_sync(_named_by_others, folder, found.list_id)
         after = 0
         while rows := await archive.read(
             lambda db, after=after: queries.files(  # type: ignore[misc]
@@ -107,7 +115,7 @@ async def _clean_export(archive: Archive, found: ListRow, path: Path) -> tuple[i
             )
         ):
             after = rows[-1].file_id
-            places = [row.export_path for row in rows if row.export_path]
+            places = [row.export_path for row in rows if row.export_path and row.export_path not in others]
             for size in await in_threads(partial(_unlink, folder), places):
                 removed, size_bytes = removed + (size is not None), size_bytes + (size or 0)
         manifest = formats.manifest_name(found.list_id)
@@ -116,6 +124,19 @@ async def _clean_export(archive: Archive, found: ListRow, path: Path) -> tuple[i
         await anyio.to_thread.run_sync(_remove_empty, folder)
     await archive.write(lambda db: queries.reset(db, found.list_id, ("exported",)))
     return removed, size_bytes
+
+
+def _named_by_others(folder: Folder, list_id: str) -> set[str]:
+    """Places of files that the manifest of another list in the folder names, too: they are somebody's."""
+    found = set()
+    for name in os.listdir(folder.descriptor):  # noqa: PTH208 - of the folder that is held open
+        if not fnmatch(name, formats.manifest_name("*")) or name == formats.manifest_name(list_id):
+            continue
+        with suppress(Refused), os.fdopen(folder.open_file(name), "rb") as file:
+            reader = formats.Reader(folder.path / name, file)
+            reader.head(formats.ManifestHead, formats.MANIFEST_KIND, "the manifest of an export")
+            found |= {entry.file for entry in reader.given() if isinstance(entry, formats.Given)}
+    return found
 
 
 def _remove_staging(folder: Path) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
+import aiosqlite
 import anyio.to_thread
 
 from syncd.catalogue import exchange as queries
@@ -25,6 +26,7 @@ from syncd.flows.jobs import Progress
 from syncd.text import human_size, now_text, printable
 
 _LINES_AT_ONCE = 5_000
+_OTHERS_AT_ONCE = 1_000
 _SPARE_BYTES = 16 << 20
 
 
@@ -42,15 +44,19 @@ async def export(
 ) -> schema.ExchangeExported:
     """Copies what `list_file` asks for into `output_dir`. Asked for again with the same list it goes on.
     Raises Refused for a list or a folder that cannot be used, Transient when the disk is full."""
-    list_id = await _load(archive, list_file)
+    list_id, is_new = await _load(archive, list_file)
     if dry_run:
-        return await _foresee(archive, list_id, output_dir, progress)
+        try:
+            return await _foresee(archive, list_id, output_dir, progress)
+        finally:
+            if is_new:  # nothing was asked for yet
+                await archive.write(lambda db: queries.drop_list(db, list_id))
     work = _Export(archive, list_id, output_dir, progress)
     return await work.run(list_file)
 
 
-async def _load(archive: Archive, list_file: Path) -> str:
-    """Reads the list into the archive's records, unless it is there; its id."""
+async def _load(archive: Archive, list_file: Path) -> tuple[str, bool]:
+    """Reads the list into the archive's records; its id, and whether it was not there."""
 
     def look() -> formats.ListHead:
         with formats.reading(list_file) as reader:
@@ -90,8 +96,41 @@ async def _load(archive: Archive, list_file: Path) -> str:
         while rows := await anyio.to_thread.run_sync(page):
             await archive.write(partial(_add, head.list_id, rows))
     await archive.write(lambda db: queries.match_images(db, head.list_id))
+    await _prefer_what_is_there(archive, head.list_id)
     await archive.write(lambda db: queries.count_asked(db, head.list_id))
-    return head.list_id
+    return head.list_id, known is None
+
+
+async def _prefer_what_is_there(archive: Archive, list_id: str) -> None:
+    """Of several images with the same hash, one whose file is there is taken."""
+    after = 0
+
+    def better(other: tuple[int, int, str, str]) -> bool:
+        _, _, path, first = other
+        return not _is_file(archive.folder / first) and _is_file(archive.folder / path)
+
+    async def take(chosen: Sequence[tuple[int, int]], db: aiosqlite.Connection) -> None:
+        for file_id, image_id in chosen:
+            await queries.set_image(db, file_id, image_id)
+
+    while others := await archive.read(
+        partial(queries.other_places, list_id=list_id, after=after, limit=_OTHERS_AT_ONCE)
+    ):
+        after = others[-1][0]
+        outcomes = await in_threads(better, others)
+        chosen = [
+            (other[1], other[0]) for other, is_better in zip(others, outcomes, strict=True) if is_better
+        ]
+        if chosen:
+            await archive.write(partial(take, chosen))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        os.close(copying.open_source(path))
+    except SyncdError:
+        return False
+    return True
 
 
 async def _add(list_id: str, rows: Sequence[tuple[str | None, str | None, int | None]], db: object) -> None:
@@ -158,6 +197,7 @@ class _Export:
         self._output_dir = output_dir
         self._progress = progress
         self._staging = output_dir / staging_name(list_id)
+        self._trusts_sizes = False
 
     async def run(self, list_file: Path) -> schema.ExchangeExported:
         with (
@@ -170,6 +210,9 @@ class _Export:
         archive, list_id = self._archive, self._list_id
         found = await _list(archive, list_id)
         moved = found.folder is not None and found.folder != str(self._output_dir)
+        # What was placed before an interruption needs no second look; who asks again after the end does so
+        # because something in the folder is not right.
+        self._trusts_sizes = found.status in ("running", "failed")
         again = (*(queries.GIVEN if moved else ()), "missing", "failed")
         await archive.write(lambda db: queries.reset(db, list_id, again))
         await archive.write(lambda db: queries.set_list(db, list_id, folder=str(self._output_dir)))
@@ -237,9 +280,12 @@ class _Export:
                 descriptor = parent.open_file(name)
         except Refused:
             return False
-        size_bytes = os.fstat(descriptor).st_size
-        os.close(descriptor)
-        return size_bytes == row.size_bytes
+        try:
+            if os.fstat(descriptor).st_size != row.size_bytes:
+                return False
+            return self._trusts_sizes or copying.read_hash(descriptor).sha256 == name.partition(".")[0]
+        finally:
+            os.close(descriptor)
 
     def _copy(self, folder: Folder, row: FileRow) -> Done:
         source_path = _source(self._archive.folder, row)

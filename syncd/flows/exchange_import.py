@@ -34,6 +34,9 @@ from syncd.flows.exchange_work import NAMED, PAGE_FILES, Operation, in_threads
 from syncd.flows.jobs import Progress
 from syncd.text import human_size, printable
 
+_UNRECORDABLE = (_sqlite.Error, ValueError, TypeError, AttributeError, OverflowError)
+"""What may come of values that somebody else wrote, of any length and size."""
+
 
 class _Wanted(NamedTuple):
     """An entry of the manifest, and the file of the list that it is."""
@@ -89,7 +92,9 @@ class _Import:
         self._rejected: list[schema.FileReason] = []
         self._rejected_count = 0
         self._seen: set[int] = set()
-        self._foreseen = 0
+        # What came before an interruption needs no second look; who asks again after the end does so because
+        # something is missing, or is not as it came.
+        self._trusts_sizes = found.status in ("running", "failed")
 
     async def run(self) -> schema.ExchangeImported:
         name = formats.manifest_name(self._list.list_id)
@@ -241,10 +246,12 @@ class _Import:
 
     async def _take_page(self, operation: Operation, wanted: Sequence[_Wanted], held: dict[str, int]) -> None:
         already, fresh = [], []
-        for one in wanted:
-            if one.row.status in queries.ARRIVED and one.row.image_id is not None:
+        are_whole = await in_threads(self._is_whole, wanted)
+        for one, is_whole in zip(wanted, are_whole, strict=True):
+            if is_whole:
                 continue
-            if one.entry.sha256 in held:
+            is_lost = one.row.status == "imported" and one.row.image_id is not None
+            if one.entry.sha256 in held and not is_lost:
                 already.append(
                     Done(
                         one.row.file_id,
@@ -284,12 +291,12 @@ class _Import:
             if taken:
                 await self._archive.write(partial(self._add, operation.operation_id, taken))
             return
-        except (_sqlite.Error, ValueError, TypeError, AttributeError):
+        except _UNRECORDABLE:
             pass
         for one in taken:
             try:
                 await self._archive.write(partial(self._add, operation.operation_id, [one]))
-            except (_sqlite.Error, ValueError, TypeError, AttributeError) as error:
+            except _UNRECORDABLE as error:
                 if not one.was_there:
                     await anyio.to_thread.run_sync(partial(_remove, self._absolute(one.path)))
                 await operation.note([self._turn_down(one.wanted, f"it cannot be recorded: {error}")])
@@ -301,7 +308,8 @@ class _Import:
                 url=entry.url or row.url, metadata=_metadata(entry, row), sha256=entry.sha256,
                 local_path=path, size_bytes=entry.size_bytes, list_id=self._list.list_id,
             )  # fmt: skip
-            image_id = await exchange_images.add(db, image, self._archive.columns)
+            lost = row.image_id if row.status == "imported" else None
+            image_id = await exchange_images.add(db, image, self._archive.columns, lost)
             done.append(
                 Done(row.file_id, "imported", entry.sha256, path, entry.size_bytes, image_id=image_id)
             )
@@ -341,6 +349,24 @@ class _Import:
         finally:
             os.close(source)
             staged.unlink(missing_ok=True)
+
+    def _is_whole(self, wanted: _Wanted) -> bool:
+        """Whether the file has come before, and is still here as it came."""
+        entry, row = wanted
+        if row.status not in queries.ARRIVED or row.image_id is None:
+            return False
+        if row.status == "already_here":
+            return True
+        try:
+            descriptor = copying.open_source(self._archive.folder / (row.local_path or row.export_path or ""))
+        except SyncdError:
+            return False
+        try:
+            if os.fstat(descriptor).st_size != entry.size_bytes:
+                return False
+            return self._trusts_sizes or copying.read_hash(descriptor).sha256 == entry.sha256
+        finally:
+            os.close(descriptor)
 
     def _open(self, entry: Given) -> int:
         first, part, name = entry.file.split("/")

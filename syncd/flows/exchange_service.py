@@ -133,6 +133,12 @@ class ExchangeService:
 
     async def _export(self, payload: dict[str, Any], progress: Progress) -> Outcome:
         request = msgspec.convert(payload, schema.ExchangeExportRequest)
+        images_dir = self._config().batches.images_dir
+        if await anyio.to_thread.run_sync(_is_within, Path(request.output_dir), images_dir):
+            raise Refused(
+                f"{printable(request.output_dir)} lies inside images_dir, which is never written to",
+                hint="name a folder somewhere else",
+            )
         async with self.archive(request.db) as archive:
             done = await export(
                 archive,
@@ -210,6 +216,10 @@ class ExchangeService:
             request = schema.ExchangeImportRequest(list_id=list_id, import_dir=str(path.parent))
             await self.jobs.submit(IMPORT, list_id, msgspec.to_builtins(request))
         return None
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def _manifests(inbox: Path) -> list[Path]:

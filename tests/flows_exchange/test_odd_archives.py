@@ -1,0 +1,104 @@
+"""Archives of other hands: values of any type and encoding, other columns, tables that are not there."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from syncd.errors import Refused
+from tests.flows_exchange.conftest import Desk
+from tests.flows_exchange.indafoto import Indafoto, told_of
+
+PHOTO = b"a photo" * 100
+ODD = {
+    "numbers for names": (
+        "CREATE TABLE a (id INTEGER PRIMARY KEY, album_id INTEGER, title TEXT, url TEXT, is_public TEXT)",
+        "INSERT INTO a SELECT id, 77, title, url, 'yes' FROM albums", "DROP TABLE albums",
+        "ALTER TABLE a RENAME TO albums",
+    ),
+    "no columns": ("ALTER TABLE albums DROP COLUMN is_public", "ALTER TABLE albums DROP COLUMN url"),
+    "no key": (
+        "CREATE TABLE a (id INTEGER PRIMARY KEY, title TEXT)", "INSERT INTO a SELECT id, title FROM albums",
+        "DROP TABLE albums", "ALTER TABLE a RENAME TO albums",
+    ),
+    "other encodings": (
+        "UPDATE images SET title = CAST(x'4be970' AS TEXT), author = x'ff00', taken_date = 2020",
+        "UPDATE images SET local_path = CAST(local_path AS BLOB)",
+        "UPDATE tags SET name = CAST(x'e9' AS TEXT)", "UPDATE albums SET title = x'e9', is_public = 1e30",
+        "INSERT INTO images (url) VALUES (CAST(x'61e9' AS TEXT)), (CAST(x'61ea' AS TEXT))",
+    ),
+    "sizes": (
+        "ALTER TABLE images ADD COLUMN size_bytes", "ALTER TABLE images ADD COLUMN perceptual_hash",
+        "UPDATE images SET size_bytes = 'abc', perceptual_hash = 1234567890123456",
+        "INSERT INTO images (url, size_bytes) VALUES ('a', 9223372036854775807), ('b', 1152921504606846975),"
+        " ('c', 1152921504606846975)",
+    ),
+}  # fmt: skip
+
+
+async def test_archives_of_other_hands_are_given_and_taken(desk: Desk, tmp_path: Path) -> None:
+    for name, statements in ODD.items():
+        theirs, ours = Indafoto(tmp_path / f"{name} theirs"), Indafoto(tmp_path / f"{name} ours")
+        sha256 = theirs.add(PHOTO, author="Anna", title="Title", tags=("tag",), albums=("one",))
+        for statement in statements:
+            theirs.sql(statement)
+        for db in (ours.path, None) if name == "other encodings" else (ours.path,):
+            found = await desk.analyze(db, theirs.path)
+            disk = tmp_path / f"disk of {found.list_id}"
+            given = await desk.export(theirs.path, found.list_file, disk)
+            assert (given.exported, given.failed) == (1, []), name
+            taken = await desk.take(db, found.list_id, disk)
+            assert (taken.imported, taken.rejected) == (1, []), name
+            assert (await desk.verify(db, found.list_id)).ok == 1, name
+        told = told_of(ours.path, sha256)
+        if name == "other encodings":
+            assert (told["title"], told["tags"], told["albums"]) == ("K\ufffdp", ["\ufffd"], ["\ufffd"])
+            continue
+        assert (told["title"], told["tags"], told["albums"]) == ("Title", ["tag"], ["one"])
+
+
+async def test_an_archive_without_columns_takes(desk: Desk, tmp_path: Path) -> None:
+    theirs, ours = Indafoto(tmp_path / "theirs"), Indafoto(tmp_path / "ours")
+    theirs.add(PHOTO, tags=("tag",), albums=("one",), collections=("c",))
+    ours.sql("ALTER TABLE albums DROP COLUMN is_public")
+    ours.sql("ALTER TABLE image_collections RENAME TO away")
+    found = await desk.analyze(ours.path, theirs.path)
+    await desk.export(theirs.path, found.list_file, tmp_path / "disk")
+    assert (await desk.take(ours.path, found.list_id, tmp_path / "disk")).imported == 1
+    assert ours.sql("SELECT title FROM albums JOIN image_albums m ON m.album_id = albums.id") == [("one",)]
+
+
+async def test_images_without_numbers_are_refused(desk: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE images (id, url TEXT, local_path TEXT, sha256_hash TEXT)")
+        db.execute("INSERT INTO images VALUES (1, NULL, 'a.jpg', ?)", ("a" * 64,))
+    assert (await desk.analyze(None, path, dry_run=True)).hash_files == 1  # each has one all the same
+    with pytest.raises(Refused, match="no integer primary key"):
+        await desk.analyze(path, Indafoto(tmp_path / "theirs").path)
+    for number in ("NULL", "'k1'", "1"):
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute(f"INSERT INTO images VALUES ({number}, NULL, 'b.jpg', ?)", ("b" * 64,))
+        with pytest.raises(Refused, match="no integer primary key"):
+            await desk.analyze(None, path)
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("DELETE FROM images WHERE local_path = 'b.jpg'")
+
+
+async def test_numbers_too_large_are_turned_down(desk: Desk, tmp_path: Path) -> None:
+    theirs, ours, disk = Indafoto(tmp_path / "theirs"), Indafoto(tmp_path / "ours"), tmp_path / "disk"
+    for number in range(2):
+        theirs.add(PHOTO + b"%d" % number, albums=("one",))
+    found = await desk.analyze(ours.path, theirs.path)
+    await desk.export(theirs.path, found.list_file, disk)
+    manifest = disk / f"manifest-{found.list_id}.jsonl"
+    head, first, second = (json.loads(line) for line in manifest.read_bytes().splitlines())
+    first["metadata"]["albums"][0]["is_public"] = 10**30
+    manifest.write_text("".join(f"{json.dumps(line)}\n" for line in (head, first, second)))
+    taken = await desk.take(ours.path, found.list_id, disk)
+    assert (taken.imported, len(taken.rejected)) == (1, 1)
+    assert len(list((ours.folder / "images").rglob("*.jpg"))) == 1
