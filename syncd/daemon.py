@@ -12,6 +12,7 @@ import anyio
 from syncd import __version__
 from syncd.activity import Activity
 from syncd.config import RELOADABLE, Config, difference, secret_values, with_old
+from syncd.config_checks import contradictions
 from syncd.config_file import load_config
 from syncd.control import schema
 from syncd.control.server import ControlServer
@@ -133,7 +134,10 @@ class Daemon:
         changed = difference(self.config, fresh)
         waiting = [name for name in changed if name not in RELOADABLE]
         applied = [name for name in changed if name in RELOADABLE]
-        self.config = with_old(self.config, fresh, waiting)
+        merged = with_old(self.config, fresh, waiting)
+        for wrong in contradictions(merged):  # with what only a restart changes
+            raise Invalid(f"{wrong}, until syncd is restarted", hint="restart syncd: it then takes all of it")
+        self.config = merged
         for secret in secret_values(self.config):
             register_secret(secret)
         configure_logging(self.config.daemon.log_level)

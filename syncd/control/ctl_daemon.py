@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from syncd.control.ctl_base import Ctl, CtlCommand, CtlGroup, print_json, say
-from syncd.errors import ExitCode
+from syncd.errors import ExitCode, Fatal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -147,14 +147,22 @@ def _toml(value: Any) -> str:
 @config.command()
 @click.pass_obj
 def reload(ctl: Ctl) -> None:
-    """Apply what can change without a restart, and say what cannot.
+    """Apply what can change without a restart, and say what cannot. Wrong settings change nothing: exit 78.
 
     \b
     Examples:
       syncctl config reload
       syncctl config check && syncctl config reload
     """
-    ctl.show(ctl.ask(lambda client: client.reload()), _reloaded)
+    from syncd.control.client import ApiError
+
+    try:
+        reply = ctl.ask(lambda client: client.reload())
+    except ApiError as error:
+        if error.status != 422:
+            raise
+        raise Fatal(error.message, hint=error.hint, exit_code=ExitCode.CONFIG) from error
+    ctl.show(reply, _reloaded)
 
 
 def _reloaded(reply: schema.ReloadReply, look: Look) -> Iterable[str]:

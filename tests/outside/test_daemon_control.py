@@ -314,7 +314,15 @@ def test_reload_by_signal_and_by_api(daemon: Daemon) -> None:
     reply = daemon.call("POST", "/api/config/reload", {})
     assert "batches.stages" in reply["applied"] and "daemon.state_dir" in reply["needs_restart"]
     wait_for(lambda: place.read("scenes/b-x.jpg") == small_jpeg(1))
+    # Right as it stands there, and wrong with the images folder that stays until a restart.
+    images, storage = str(place.images), str(place.storage)
+    place.configure(batches={"images_dir": str(place.base / "moved")}, storage={"base_path": images})
+    problem = daemon.call("POST", "/api/config/reload", {}, status=422)
+    assert "base_path" in problem["detail"] and "restart" in problem["hint"]
+    assert daemon.get("/api/config")["settings"]["storage"]["base_path"] == storage
+    place.configure(batches={"images_dir": images}, storage={"base_path": storage})
     place.config.write_text("[batches]\nnonsense = 1\n")
+    assert "nonsense" in place.ctl("config", "reload", code=78).err
     problem = daemon.call("POST", "/api/config/reload", {}, status=422)
     assert "nonsense" in problem["detail"]
     daemon.process.send_signal(signal.SIGHUP)
