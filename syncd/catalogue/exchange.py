@@ -13,9 +13,12 @@ from syncd.catalogue import _sqlite
 from syncd.catalogue._sqlite import NOW
 
 _LIST = (
-    "id, list_id, role, status, created_time, coalesce(remote, ''), list_file, total_files, hash_files,"
-    " url_files, total_bytes, processed_files, near_matches, only_here, only_here_ids, asker_key, folder,"
-    " error, coalesce((SELECT o.error_count FROM sync_operations o"
+    # Lists of scripts of old may lack anything but their id.
+    "id, list_id, role, coalesce(status, 'pending'),"
+    " coalesce(strftime('%Y-%m-%dT%H:%M:%fZ', created_time), '1970-01-01T00:00:00.000Z'),"
+    " coalesce(remote, ''), list_file, coalesce(total_files, 0), hash_files, url_files, total_bytes,"
+    " coalesce(processed_files, 0), near_matches, only_here, only_here_ids, asker_key, folder, error,"
+    " coalesce((SELECT o.error_count FROM sync_operations o"
     " WHERE o.operation_id = sync_export_lists.operation_id), 0)"
 )
 ARRIVED = ("imported", "already_here")
@@ -186,8 +189,10 @@ async def lists(db: aiosqlite.Connection, limit: int, before: int | None) -> tup
 
 
 async def has_exchange(db: aiosqlite.Connection) -> bool:
-    """Whether the archive has the tables of the exchange."""
-    rows = await db.execute_fetchall("SELECT 1 FROM sqlite_schema WHERE name = 'sync_export_lists'")
+    """Whether the archive has the tables of the exchange; those of scripts of old are none."""
+    rows = await db.execute_fetchall(
+        "SELECT 1 FROM pragma_table_info('sync_export_lists') WHERE name = 'role'"
+    )
     return bool(list(rows))
 
 

@@ -101,6 +101,15 @@ def unreadable(path: Path, error: Exception) -> Refused:
     code = _sqlite.code_of(error)
     if code == 13:
         return Refused(f"there is no room to work on {_name(path)}: the disk is full", hint="free some space")
+    if code in (5, 6, 15):
+        return Refused(
+            f"{_name(path)} is being worked on by another program",
+            hint="wait for it, or end it, and try again",
+        )
+    if code == 8:
+        return Refused(
+            f"{_name(path)} cannot be written to", hint="the archive that works keeps records in it"
+        )
     if code in (11, 26):
         return _damaged(path, str(error))
     return Refused(f"{_name(path)} cannot be read: {error}", hint="close what has it open, and try again")

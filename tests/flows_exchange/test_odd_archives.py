@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from syncd.catalogue import exchange as queries
+from syncd.catalogue.exchange_archive import open_archive
 from syncd.errors import Refused
 from tests.flows_exchange.conftest import Desk
 from tests.flows_exchange.indafoto import Indafoto, told_of
@@ -102,3 +104,30 @@ async def test_numbers_too_large_are_turned_down(desk: Desk, tmp_path: Path) -> 
     taken = await desk.take(ours.path, found.list_id, disk)
     assert (taken.imported, len(taken.rejected)) == (1, 1)
     assert len(list((ours.folder / "images").rglob("*.jpg"))) == 1
+
+
+OLD_SCRIPTS = """
+CREATE TABLE sync_operations (id INTEGER PRIMARY KEY, operation_id TEXT UNIQUE, start_time TEXT,
+    end_time TEXT, status TEXT, source_db_path TEXT, total_files INTEGER, processed_files INTEGER,
+    error_count INTEGER);
+CREATE TABLE sync_export_lists (id INTEGER PRIMARY KEY, operation_id TEXT, list_id TEXT UNIQUE,
+    created_time TEXT, total_files INTEGER, processed_files INTEGER, status TEXT,
+    FOREIGN KEY (operation_id) REFERENCES sync_operations (operation_id));
+INSERT INTO sync_export_lists (list_id, created_time) VALUES ('0123', '2025-01-02T10:00:00.123456'),
+    ('4567', NULL);
+"""
+
+
+async def test_lists_of_scripts_of_old_are_shown(desk: Desk, tmp_path: Path) -> None:
+    archive = Indafoto(tmp_path / "ours")
+    with closing(sqlite3.connect(archive.path)) as db:
+        db.executescript(OLD_SCRIPTS)
+    async with open_archive(archive.path, desk.catalogue, read_only=True) as looked_at:
+        assert not await looked_at.read(queries.has_exchange)
+    async with desk.archive(archive.path) as worked_on:
+        assert await worked_on.read(queries.has_exchange)
+        found, _ = await worked_on.read(lambda db: queries.lists(db, 10, None))
+    assert [(one.list_id, one.status, one.total_files, one.created_at[:10]) for one in found] == [
+        ("4567", "pending", 0, "1970-01-01"),
+        ("0123", "pending", 0, "2025-01-02"),
+    ]
