@@ -198,9 +198,11 @@ def locked(folder: Folder, name: str) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise _in_use(folder) from None
-        yield
-        with suppress(OSError):
-            os.unlink(name, dir_fd=folder.descriptor)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=folder.descriptor)
     finally:
         os.close(descriptor)
 

@@ -30,9 +30,10 @@ from syncd.flows.exchange_export import lock_name
 from syncd.flows.exchange_files import Given
 from syncd.flows.exchange_home import find_list, home_of, staging_of
 from syncd.flows.exchange_names import file_name, safe_author
+from syncd.flows.exchange_room import check_room
 from syncd.flows.exchange_work import NAMED, PAGE_FILES, Operation, in_threads
 from syncd.flows.jobs import Progress
-from syncd.text import human_size, printable
+from syncd.text import printable
 
 _UNRECORDABLE = (_sqlite.Error, ValueError, TypeError, AttributeError, OverflowError)
 """What may come of values that somebody else wrote, of any length and size."""
@@ -112,30 +113,8 @@ class _Import:
                 raise Refused(f"{reader} is the manifest of another list, {printable(head.list_id)}")
             if self._dry_run:
                 return await self._check_all(reader.given())
-            await self._check_room(name)
+            await check_room(self._archive, self._home, self._folder, name)
             return await self._take_all(reader.given())
-
-    async def _check_room(self, name: str) -> None:
-        """Refuses before anything is taken when it cannot fit."""
-
-        def needed() -> int:
-            with os.fdopen(self._folder.open_file(name), "rb") as file:
-                reader = formats.Reader(self._folder.path / name, file)
-                reader.head(formats.ManifestHead, formats.MANIFEST_KIND, "the manifest of an export")
-                entries = (entry for entry in reader.given() if isinstance(entry, Given))
-                return sum(entry.size_bytes for entry in entries if formats.wrong_place(entry) is None)
-
-        taken = await self._archive.read(
-            lambda db: queries.total_bytes(db, self._list.list_id, queries.ARRIVED)
-        )
-        more = await anyio.to_thread.run_sync(needed) - taken
-        free = await anyio.to_thread.run_sync(lambda: shutil.disk_usage(self._archive.folder).free)
-        if more > free:
-            raise Transient(
-                f"{human_size(more)} do not fit beside {printable(str(self._archive.path))}:"
-                f" {human_size(free)} are free",
-                hint="free some space; nothing was taken",
-            )
 
     # --- a dry run --------------------------------------------------------------------------------
 

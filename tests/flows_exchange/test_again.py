@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from syncd.catalogue import exchange_images
+from syncd.errors import Transient
 from tests.flows_exchange.conftest import Desk
 from tests.flows_exchange.indafoto import Indafoto
 
@@ -104,3 +108,34 @@ async def test_of_two_rows_the_one_whose_file_is_there_is_given(
     for dry_run in (True, False):
         given = await desk.export(theirs.path, found.list_file, tmp_path / "disk", dry_run=dry_run)
         assert (given.exported, given.missing) == (4, 0)
+
+
+async def test_what_was_placed_before_the_disk_was_full_needs_no_room(
+    desk: Desk, ours: Indafoto, theirs: Indafoto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    found = await desk.analyze(ours.path, theirs.path)
+    await desk.export(theirs.path, found.list_file, disk)
+
+    async def full(*about: object) -> int:
+        raise Transient("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exchange_images, "add", full)
+        with pytest.raises(Transient):
+            await desk.take(ours.path, found.list_id, disk)
+    placed = sorted(ours.folder.rglob("*.jpg"))
+    assert len(placed) == 4 and ours.hashes() == set()
+    placed[0].unlink()
+    for free, arrives in ((1399, False), (1400, True)):  # there is room for one of four
+        monkeypatch.setattr(shutil, "disk_usage", lambda path, free=free: SimpleNamespace(free=free))
+        if arrives:
+            assert (await desk.take(ours.path, found.list_id, disk)).imported == 4
+            continue
+        with pytest.raises(Transient, match="do not fit"):
+            await desk.take(ours.path, found.list_id, disk)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    assert (await desk.take(ours.path, found.list_id, disk)).imported == 4  # nothing more is needed
+    with pytest.raises(Transient, match="do not fit"):
+        await desk.export(theirs.path, found.list_file, tmp_path / "other")
+    assert list((tmp_path / "other").iterdir()) == []
