@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
+from anyio import to_thread
 
 from syncd.activity import Activity
 from syncd.api_exchange import ExchangeAnswers
@@ -201,6 +203,13 @@ class DaemonApi(SiteAnswers):
             raise Invalid("name either scene_ids or a batch")
         if not Path(request.to).is_absolute():
             raise Invalid("`to` must be an absolute folder", hint="syncctl pull --to resolves it for you")
+        if "\0" in request.to:
+            raise Invalid("`to` has a NUL character in it")
+        if await to_thread.run_sync(_is_within, request.to, self._config().batches.images_dir):
+            raise Invalid(
+                f"{request.to} lies inside images_dir, which is never written to",
+                hint="name a folder somewhere else",
+            )
         if request.batch is not None and request.batch not in await self._service.site.batch_names():
             raise NotFound(f"there is no batch {request.batch!r}", hint="`syncctl batches list` shows them")
         return await self._as_job("pull", request.batch or "scenes", request, schema.PullReport)
@@ -305,3 +314,7 @@ class DaemonApi(SiteAnswers):
 def report(run: SyncRun, *, with_actions: bool = True) -> schema.SyncReport:
     """The run as the API's reply."""
     return msgspec.convert(run.as_dict(with_actions=with_actions), schema.SyncReport)
+
+
+def _is_within(path: str, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))

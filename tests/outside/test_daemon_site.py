@@ -251,6 +251,12 @@ def test_pull(published: Daemon, tmp_path: Path) -> None:
     daemon.call("POST", "/api/pull", {"batch": "b", "scene_ids": [], "to": str(to)}, status=422)
     daemon.call("POST", "/api/pull", {"batch": "b", "to": "relative"}, status=422)
     daemon.call("POST", "/api/pull", {"batch": "zz", "to": str(to)}, status=404)
+    daemon.call("POST", "/api/pull", {"batch": "b", "to": "/tmp/a\0b"}, status=422)
+    (tmp_path / "link").symlink_to(place.images)
+    before = place.archive_state()
+    for inside in (place.images, place.images / "new", tmp_path / "link" / "b"):
+        assert "never written" in place.ctl("pull", "b-3", "--to", inside, code=1).err
+    assert place.archive_state() == before
 
 
 def put(place: Installation, key: str, data: bytes) -> None:
