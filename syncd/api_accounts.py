@@ -61,9 +61,12 @@ class DriveAccess:
     def installed_app(self) -> InstalledApp:
         return self._accounts.installed_app
 
+    def unusable(self) -> AuthRejected | None:
+        return self._accounts.unusable
+
     def accept(self, account: str) -> None:
-        """What was said of the sign-in before holds no more."""
-        self._accounts.tokens(account).forget_rejection()
+        """What the account said before holds no more."""
+        self._accounts.accept(account)
 
 
 class SmugmugAccess:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import aiosqlite
 
-from syncd.catalogue import event_photos, event_sources, events
+from syncd.catalogue import event_photos, event_sources, events, notices
 from syncd.catalogue.events import EventRow
 from syncd.control import schema
 from syncd.flows.events_service import DriveService
@@ -24,6 +24,7 @@ class EventsNow(NamedTuple):
     faces: int
     sources: list[schema.SourceStatus]
     is_idle: bool
+    blocked: list[schema.Blocked]
 
 
 async def events_now(db: aiosqlite.Connection, drive: DriveService) -> EventsNow:
@@ -40,13 +41,15 @@ async def events_now(db: aiosqlite.Connection, drive: DriveService) -> EventsNow
         schema.SourceStatus(name=f"drive {name}", state=drive.health(name).state, last_success_at=at)
         for name, at in read_at.items()
     ]
-    return EventsNow(*await events.totals(db), sources, is_idle)
+    blocked = [
+        schema.Blocked(what=f"event {one.event_id}", reason=f"{one.name}: {one.reason}", since=one.since)
+        for one in await notices.lost_events(db)
+    ]
+    return EventsNow(*await events.totals(db), sources, is_idle, blocked)
 
 
 def _is_listed_soon(event: EventRow, drive: DriveService) -> bool:
-    if not event.listing_due or event.blocked or (event.account is None and event.last_error):
-        return False
-    return drive.health(event.account).state == "running"
+    return event.listing_due and not event.blocked and drive.health_of(event).state == "running"
 
 
 def photo_queue(states: Mapping[str, int]) -> schema.QueueStatus:

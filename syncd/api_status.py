@@ -128,7 +128,7 @@ class StatusView:
                 *events.sources,
                 *filter(None, [found.library.source, found.mirror.source]),
             ],
-            blocked=_blocked(services),
+            blocked=[*_blocked(services), *events.blocked],
             watcher=self._batches.watcher(),
             idle=idle,
             guards=found.guards,

@@ -183,26 +183,28 @@ async def are_busy(db: aiosqlite.Connection, ids: Collection[str]) -> bool:
     return bool(list(rows))
 
 
-async def queue_event(db: aiosqlite.Connection, event_id: str) -> int:
-    """The same for all photos of an event, those that failed too; returns how many."""
+async def queue_unindexed(db: aiosqlite.Connection, event_id: str | None = None) -> int:
+    """Gives a job to each photo whose faces were not looked for, of this event or of those that are followed;
+    returns how many."""
     return await _count(
         db,
         "INSERT INTO jobs (kind, item, subject)"
-        f" SELECT '{EVENT_PHOTO}', w.photo_id, w.photo_name FROM {_WANTED}"
-        f" WHERE w.event_id = ? AND {_LACKS}{_AGAIN}",
+        f" SELECT '{EVENT_PHOTO}', w.photo_id, max(w.photo_name) FROM {_WANTED}"
+        " WHERE iif(?1 IS NULL, e.auto_sync_enabled, e.event_id = ?1) AND s.faces_indexed = 0"
+        f" GROUP BY w.photo_id{_AGAIN}",
         (event_id,),
     )
 
 
-async def queue_unindexed(db: aiosqlite.Connection) -> int:
-    """Gives a job to each photo whose faces were not looked for, of events that are followed."""
-    return await _count(
-        db,
-        "INSERT INTO jobs (kind, item, subject)"
-        f" SELECT '{EVENT_PHOTO}', w.photo_id, max(w.photo_name) FROM {_WANTED} WHERE e.auto_sync_enabled = 1"
-        f" AND s.faces_indexed = 0 GROUP BY w.photo_id{_AGAIN}",
-        (),
+async def has_unindexed(db: aiosqlite.Connection) -> bool:
+    """Whether an event that is followed has a photo whose faces were not looked for, and no job for that."""
+    rows = await db.execute_fetchall(
+        "SELECT 1 FROM synced_photos s JOIN events e USING (event_id)"
+        " JOIN event_wanted w USING (event_id, photo_id)"
+        " WHERE s.faces_indexed = 0 AND s.removed_at IS NULL AND e.auto_sync_enabled = 1 AND NOT EXISTS"
+        f" (SELECT 1 FROM jobs j WHERE j.kind = '{EVENT_PHOTO}' AND j.item = s.photo_id) LIMIT 1"
     )
+    return bool(list(rows))
 
 
 async def has_faces(db: aiosqlite.Connection) -> bool:

@@ -211,7 +211,7 @@ async def set_account(db: aiosqlite.Connection, event_id: str, account: str, dri
     """The account that sees the event's folder was found."""
     await db.execute(
         "UPDATE events SET account = ?, drive_id = ?, listing_due = max(listing_due, auto_sync_enabled),"
-        " last_error = NULL WHERE event_id = ?",
+        " blocked = NULL, last_error = NULL WHERE event_id = ?",
         (account, drive_id, event_id),
     )
 
@@ -222,7 +222,8 @@ async def set_account(db: aiosqlite.Connection, event_id: str, account: str, dri
 async def note_lost(db: aiosqlite.Connection, event_id: str, reason: str) -> None:
     """The event's folder cannot be seen: there is nothing to follow until it can."""
     await db.execute(
-        "UPDATE events SET blocked = ?, last_error = ?, listing_due = 0 WHERE event_id = ?",
+        f"UPDATE events SET blocked_at = iif(blocked IS NULL, {NOW}, blocked_at), blocked = ?,"
+        " last_error = ?, listing_due = 0 WHERE event_id = ?",
         (reason, reason, event_id),
     )
 
@@ -245,12 +246,11 @@ async def note_listed(
     )
 
 
-async def note_error(db: aiosqlite.Connection, event_id: str, error: str, *, again: bool) -> None:
-    """The folder could not be listed; unless `again`, that waits for the next day or a person."""
+async def note_error(db: aiosqlite.Connection, event_id: str, error: str) -> None:
+    """The folder could not be listed; that waits for the next day or a person."""
     await db.execute(
-        f"UPDATE events SET last_error = ?, listing_due = ?, last_listed_at = iif(?, last_listed_at, {NOW})"
-        " WHERE event_id = ?",
-        (error, again, again, event_id),
+        f"UPDATE events SET last_error = ?, listing_due = 0, last_listed_at = {NOW} WHERE event_id = ?",
+        (error, event_id),
     )
 
 

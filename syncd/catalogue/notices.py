@@ -128,9 +128,19 @@ async def photos_told(db: aiosqlite.Connection, ids: Collection[int]) -> None:
     )
 
 
-async def lost_events(db: aiosqlite.Connection) -> dict[str, tuple[str, str]]:
-    """(name, reason) of followed events whose folder cannot be seen, by id."""
+class LostEvent(NamedTuple):
+    """A followed event whose folder cannot be seen: why, and since when (RFC 3339)."""
+
+    event_id: str
+    name: str
+    reason: str
+    since: str
+
+
+async def lost_events(db: aiosqlite.Connection) -> list[LostEvent]:
+    """Followed events whose folder cannot be seen, by id."""
     rows = await db.execute_fetchall(
-        "SELECT event_id, name, blocked FROM events WHERE blocked IS NOT NULL AND auto_sync_enabled = 1"
+        "SELECT event_id, name, blocked, coalesce(blocked_at, created_at) FROM events"
+        " WHERE blocked IS NOT NULL AND auto_sync_enabled = 1 ORDER BY event_id"
     )
-    return {row[0]: (row[1], row[2]) for row in rows}
+    return [LostEvent(*row) for row in rows]

@@ -17,7 +17,7 @@ from syncd.catalogue.database import Catalogue
 from syncd.catalogue.drive import TreeItem
 from syncd.catalogue.events import EventRow
 from syncd.config import Config
-from syncd.errors import Refused, SyncdError, Transient
+from syncd.errors import AuthRejected, Refused, SyncdError, Transient
 from syncd.flows.events_plan import Seen, Tree
 from syncd.flows.events_route import LOST, Routed, route, route_changes, sweep, tree_item
 from syncd.pollers.drive import Feed
@@ -62,6 +62,7 @@ class Accounts(Protocol):
 
     async def names(self) -> list[str]: ...
     async def drive(self, account: str) -> DriveClient: ...
+    def unusable(self) -> AuthRejected | None: ...
     def accept(self, account: str) -> None: ...
 
 
@@ -291,7 +292,7 @@ class Follower:
 
     async def _refused(self, event: EventRow, error: SyncdError) -> None:
         reason = str(error)
-        await self._catalogue.write(lambda db: events.note_error(db, event.event_id, reason, again=False))
+        await self._catalogue.write(lambda db: events.note_error(db, event.event_id, reason))
         if reason != event.last_error:
             self._emit("failed", event.event_id, f"{event.name} could not be listed: {reason}", {})
 

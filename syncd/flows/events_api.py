@@ -297,6 +297,7 @@ class Events:
         The service `drive` does the work, so a paused one is waited for."""
         event_id = str(job.payload["event_id"])
         await self._catalogue.write(lambda db: queries.ask_listing(db, event_id))
+        await self._service.index(event_id)
         row = await self._row(event_id)
         self._service.look(row.account)
         while True:
@@ -306,7 +307,7 @@ class Events:
             if event is None:
                 return Outcome("cancelled", error=f"{event_id} was removed")
             progress(counts.photos, counts.photos + counts.busy + counts.waiting)
-            trouble = self._service.health(event.account)
+            trouble = self._service.health_of(event)
             if self._service.is_running and trouble.state in ("needs_auth", "quota"):
                 return Outcome("failed", error=trouble.reason)
             if not event.listing_due and not self._service.is_listing(event_id) and not counts.busy:
@@ -317,8 +318,9 @@ class Events:
             {"photo_id": f.photo_id, "photo_name": f.photo_name, "reason": f.reason} for f in shape.failed
         ]
         result = {"event_id": event_id, "photos": shape.photos, "faces": shape.faces, "failed": failed}
-        stopped = event.blocked is not None or shape.state == "blocked"
-        state = "failed" if stopped else "partial" if failed else "done"
+        state = "partial" if failed else "done"
+        if event.blocked is not None or shape.state == "blocked":
+            state = "failed" if event.blocked is not None else "refused"  # by the guard
         return Outcome(state, result, shape.last_error)
 
     async def approved(self, guard_kind: str) -> schema.JobAccepted | None:
@@ -344,7 +346,7 @@ class Events:
         }
 
     def _event(self, row: EventRow, counts: Counts, failed: list[FailedPhoto], held: bool) -> schema.Event:
-        health = self._service.health(row.account)
+        health = self._service.health_of(row)
         asked = row.enabled or row.listing_due
         reason = health.reason if asked and health.state != "running" else None
         return schema.Event(
@@ -374,7 +376,7 @@ class Events:
     def _state(self, row: EventRow, counts: Counts, held: bool) -> schema.EventState:
         if not row.enabled and not row.listing_due:
             return "disabled"
-        health = self._service.health(row.account)
+        health = self._service.health_of(row)
         if health.state != "running":
             return health.state
         if row.blocked or held:

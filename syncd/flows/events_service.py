@@ -18,8 +18,9 @@ from syncd.catalogue.events import EventRow
 from syncd.config import Config
 from syncd.control import schema
 from syncd.errors import AuthRejected, Refused, SyncdError, Transient
+from syncd.flows.event_homes import Homes
 from syncd.flows.event_photos import PhotoWork, Pool, Storage
-from syncd.flows.events import Accounts, Follower, find_account
+from syncd.flows.events import Accounts, Follower
 from syncd.flows.events_push import Push
 from syncd.flows.faces_service import FacesService
 from syncd.flows.notices import Trouble
@@ -34,10 +35,7 @@ Emit = Callable[[str, str, str, str, dict[str, Any] | None], object]
 _PHOTOS_AT_ONCE = 6
 _LOOK_S = 2.0
 _TELL_S = 2.0
-_FIND_S = 60.0
 _LONGEST_WAIT_S = 5.0
-NOBODY = "nobody is signed in to Google Drive"
-NOBODY_HINT = "syncctl auth drive"
 
 
 class DriveService:
@@ -81,8 +79,11 @@ class DriveService:
         self._work_wake = anyio.Event()
         self._look_wake = anyio.Event()
         self._withdraw_wake = anyio.Event()
-        self._nobody = False
-        self._find_at_s = 0.0
+        self._homes = Homes(
+            accounts=accounts,
+            catalogue=catalogue,
+            emit=lambda event_id, message: emit("blocked", self.name, event_id, message, None),
+        )
         self._trouble: dict[str, str] = {}
 
     # --- what others ask ----------------------------------------------------------------------------
@@ -94,7 +95,7 @@ class DriveService:
 
     def look(self, account: str | None = None, *, poll: bool = True) -> None:
         """Events were changed by a person: look at them, and poll this account (None: every one) soon."""
-        self._find_at_s = 0.0
+        self._homes.look_again()
         for name, poller in self._pollers.items():
             if poll and account in (None, name):
                 poller.refresh()
@@ -109,12 +110,16 @@ class DriveService:
             self._pollers[account].refresh(at_once=True)
         self.look(account)
 
-    def health(self, account: str | None) -> Health:
+    def health(self, account: str) -> Health:
         """How the account was when it was last asked."""
-        if account is None:
-            return Health("needs_auth", NOBODY, NOBODY_HINT) if self._nobody else Health()
         poller = self._pollers.get(account)
         return Health() if poller is None else poller.health
+
+    def health_of(self, event: EventRow) -> Health:
+        """The same of the event's account, or of all where none was found for it yet."""
+        if event.account is None:
+            return self._homes.health(event.event_id)
+        return self.health(event.account)
 
     def next_sync_at(self, account: str | None) -> str | None:
         """When the account is asked next, RFC 3339; None while it is not."""
@@ -146,17 +151,21 @@ class DriveService:
         }
 
     def try_again(self) -> None:
-        """A person wants what waits for a sign-in to be tried."""
+        """A person wants what waits for a sign-in or a quota to be tried."""
         for account, poller in self._pollers.items():
-            if poller.health.state == "needs_auth":
+            if poller.health.state in ("needs_auth", "quota"):
                 self._accounts.accept(account)
                 self.signed_in(account)
-        self._find_at_s = 0.0
-        self._look_wake.set()
+        self.look(poll=False)
 
     def is_listing(self, event_id: str) -> bool:
         """Whether the event's folder is being listed at this moment."""
         return any(event_id in follower.listing for follower in self._followers.values())
+
+    async def index(self, event_id: str) -> None:
+        """A person wants the event whole: faces that nobody looked for are looked for, if they are at all."""
+        if self._faces.on:
+            await self._catalogue.write(lambda db: photo_queries.queue_unindexed(db, event_id))
 
     def interval_minutes(self, event: EventRow) -> float:
         """The event's own interval, or the setting."""
@@ -199,12 +208,7 @@ class DriveService:
         async with self._catalogue.reader() as db:
             active = await queries.active(db)
             known = await drive_queries.accounts(db)
-        homeless = [event for event in active if event.account is None]
-        self._nobody = bool(homeless) and not await self._accounts.names()
-        if homeless and anyio.current_time() >= self._find_at_s:
-            self._find_at_s = anyio.current_time() + _FIND_S
-            for event in homeless:
-                await self._find_home(event)
+        await self._homes.find([event for event in active if event.account is None])
         intervals_s: dict[str, float] = {}
         for event in active:
             if event.account is None:
@@ -254,17 +258,6 @@ class DriveService:
         self._followers[account] = follower
         self._pollers[account] = poller
 
-    async def _find_home(self, event: EventRow) -> None:
-        account, folder, trouble = await find_account(self._accounts, event.drive_folder_id)
-        if account is not None and folder is not None:
-            drive_id = folder.drive_id or ""
-            await self._catalogue.write(lambda db: queries.set_account(db, event.event_id, account, drive_id))
-        elif trouble is not None and str(trouble) != event.last_error:
-            reason = str(trouble)
-            await self._catalogue.write(
-                lambda db: queries.note_error(db, event.event_id, reason, again=event.listing_due)
-            )
-
     async def _changed(self, account: str, health: Health, is_news: bool) -> None:
         await self._catalogue.write(
             lambda db: drive_queries.set_account(db, account, health.state, health.reason, health.resume_at)
@@ -287,10 +280,11 @@ class DriveService:
 
     def _say(self, handle: ServiceHandle) -> None:
         """The service is as its worst account in use; the rest goes on."""
-        if self._nobody:
-            handle.set_state("needs_auth", f"{NOBODY}: {NOBODY_HINT}")
+        if nobody := self._homes.nobody:
+            handle.set_state("needs_auth", f"{nobody.reason}: {nobody.hint}")
             return
         used = [(name, self._pollers[name].health) for name in sorted(self._intervals_s)]
+        used += self._homes.troubles
         for state in ("needs_auth", "quota", "backing_off"):
             for name, health in used:
                 if health.state == state:

@@ -53,7 +53,7 @@ class FacesService:
                     handle.set_state("blocked", f"{MISSING}: {MISSING_HINT}")
                 else:
                     handle.set_state("running")
-                if self.on and not was_on:
+                if self.on and (not was_on or await self._has_unindexed()):
                     await self._catalogue.write(photo_queries.queue_unindexed)
                     self.on_work()
                 was_on = self.on
@@ -63,6 +63,11 @@ class FacesService:
                 await anyio.sleep(_LOOK_S)
         finally:
             self._runs = False
+
+    async def _has_unindexed(self) -> bool:
+        """A photo may have come in while faces were off for a moment only."""
+        async with self._catalogue.reader() as db:
+            return await photo_queries.has_unindexed(db)
 
     async def _has_faces(self) -> bool:
         async with self._catalogue.reader() as db:

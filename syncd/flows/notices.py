@@ -178,8 +178,8 @@ class Notices:
         async with self._catalogue.reader() as db:
             for guard in await guards.listed(db):
                 found[f"guard {guard.id}"] = Trouble("guard", guard.reason)
-            for event_id, (name, reason) in (await queries.lost_events(db)).items():
-                found[f"event {event_id}"] = Trouble("blocked", f"{name}: {reason}")
+            for lost in await queries.lost_events(db):
+                found[f"event {lost.event_id}"] = Trouble("blocked", f"{lost.name}: {lost.reason}")
             known = await queries.troubles(db)
         now_s = anyio.current_time()
         for what, trouble in found.items():

@@ -106,7 +106,7 @@ def _quota(message: str, now: datetime) -> QuotaExceeded:
     until = next_reset(now)
     return QuotaExceeded(
         f"{message}: the day's quota is used up until {until:%Y-%m-%d %H:%M} UTC",
-        hint="raise the quota of the project in the Google Cloud console, or wait",
+        hint="wait, or raise the quota of the project in the Google Cloud console: then syncctl resume drive",
         retry_after_s=max(1.0, (until - now).total_seconds()),
     )
 

@@ -75,6 +75,11 @@ class GoogleAccounts:
         """What `SignIns.begin` needs to sign somebody in."""
         return InstalledApp(self._config, self._endpoint, **self._client)
 
+    @property
+    def unusable(self) -> AuthRejected | None:
+        """What is wrong with the key of the service account; None where it is right, or there is none."""
+        return self._service_trouble
+
     async def names(self) -> list[str]:
         """The accounts, the service account first. A sign-in shows at once."""
         service = [name for name, tokens in self._tokens.items() if isinstance(tokens, ServiceTokens)]
@@ -94,6 +99,12 @@ class GoogleAccounts:
         if account not in self._tokens:
             self._tokens[account] = UserTokens(account, self._config, self._store, self._endpoint)
         return self._tokens[account]
+
+    def accept(self, account: str) -> None:
+        """A person signed in, or says that nothing stands in the way any more: it is asked again."""
+        self.tokens(account).forget_rejection()
+        if account in self._drives:
+            self._drives[account].pacer.release()
 
     async def status(self) -> list[AccountStatus]:
         """Every account with what a person must do about it. Asks nobody."""

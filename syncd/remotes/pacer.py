@@ -77,6 +77,11 @@ class Pacer:
         self.banned = True
         self.hold(reason, BAN_INTERVAL_S)
 
+    def release(self) -> None:
+        """A person says that there is nothing to wait for any more."""
+        self._held_until, self.banned = 0.0, False
+        self._free_at = min(self._free_at, self._clock() + self._interval_s)
+
     def succeeded(self) -> None:
         if self.banned:
             self.banned = False

@@ -19,7 +19,7 @@ from syncd.catalogue import event_photos as photo_queries
 from syncd.catalogue import events as queries
 from syncd.catalogue.database import Catalogue
 from syncd.config import Config, DaemonConfig, DriveConfig, FacesConfig, StorageConfig
-from syncd.errors import SyncdError
+from syncd.errors import AuthRejected, SyncdError
 from syncd.flows.event_photos import PhotoWork
 from syncd.flows.events import Follower
 from syncd.flows.site import Site
@@ -53,12 +53,17 @@ class OneClient:
         self._clients: dict[str, GoogleDrive] = {}
         self.clock = Clock()
         self.signed_in = [ACCOUNT]
+        self.key_trouble: AuthRejected | None = None
 
     async def names(self) -> list[str]:
         return self.signed_in
 
+    def unusable(self) -> AuthRejected | None:
+        return self.key_trouble
+
     def accept(self, account: str) -> None:
-        pass
+        if account in self._clients:
+            self._clients[account].pacer.release()
 
     async def drive(self, account: str) -> GoogleDrive:
         if account not in self._clients:

@@ -11,9 +11,11 @@ from typing import Any
 import anyio
 import pytest
 
-from syncd.config import FacesConfig
+from syncd.api_events import events_now
+from syncd.config import FacesConfig, GuardConfig
 from syncd.control import schema
 from syncd.control.api import Invalid, NotFound
+from syncd.errors import AuthRejected
 from syncd.flows.events_api import Events
 from syncd.flows.events_service import DriveService
 from syncd.flows.faces_service import FacesService
@@ -21,7 +23,8 @@ from syncd.flows.jobs import JobRunner
 from syncd.flows.previews import Previews
 from syncd.flows.verify import verify
 from syncd.model import Face, FacesFound
-from tests.fakes.faults import error
+from syncd.text import now_text
+from tests.fakes.faults import error, says
 from tests.fakes.google_drive import ACCOUNT, FakeDrive
 from tests.flows_events.place import Place, picture
 from tests.flows_events.test_faces import encoding
@@ -167,6 +170,61 @@ async def test_an_event_without_a_sign_in_waits_for_one(desk: Desk, fake: FakeDr
         assert desk.handle.state[0] == "running"
 
 
+async def test_an_event_whose_folder_nobody_sees_says_so_and_ends_its_jobs(
+    desk: Desk, fake: FakeDrive
+) -> None:
+    folder = fake.add_folder("Wedding", fake.add_account("ann@example.org"))
+    fake.add_file("a.jpg", folder, picture(1))
+    accounts = desk.here.accounts
+    accounts.signed_in = []
+    async with desk.running():
+        made = await desk.events.create(schema.EventRequest(name="Wedding", drive_folder_id=folder))
+        await desk.events.enable(made.event_id, None)
+        accounts.key_trouble = AuthRejected("key.json cannot be read", hint="name another")
+        desk.service.look()
+        event = await desk.becomes(made.event_id, lambda e: e.last_error == "key.json cannot be read")
+        assert event.state == "needs_auth"
+        assert desk.handle.state == ("needs_auth", "key.json cannot be read: name another")
+
+        accounts.signed_in, accounts.key_trouble = [ACCOUNT], None
+        desk.service.signed_in(ACCOUNT)
+        event = await desk.becomes(made.event_id, lambda e: e.state == "blocked")
+        assert f"no such folder for {ACCOUNT}" in (event.last_error or "")
+        with anyio.fail_after(5):
+            job = await desk.jobs.outcome((await desk.events.sync(made.event_id)).job_id)
+        assert (job.state, job.error) == ("failed", event.last_error)
+        async with desk.here.catalogue.reader() as db:
+            now = await events_now(db, desk.service)
+        (blocked,) = now.blocked
+        assert (blocked.what, now.is_idle) == ("event wedding", True)
+        assert blocked.reason == f"Wedding: {event.last_error}" and blocked.since <= now_text()
+        assert [kind for kind, _, _ in desk.told].count("blocked") == 1
+
+        fake.fail("files.get", error(401, "authError"))
+        desk.service.look()
+        event = await desk.becomes(made.event_id, lambda e: e.state == "needs_auth")
+        assert desk.handle.state[0] == "needs_auth"
+        fake.share(folder, ACCOUNT)
+        desk.service.try_again()
+        await desk.becomes(made.event_id, lambda e: e.photos == 1 and e.state == "idle")
+        async with desk.here.catalogue.reader() as db:
+            assert (await events_now(db, desk.service)).blocked == []
+
+
+async def test_a_listing_that_a_guard_holds_back_is_refused(desk: Desk, fake: FakeDrive) -> None:
+    folder = fake.add_folder("Wedding", fake.root)
+    for number in range(3):
+        fake.add_file(f"{number}.jpg", folder, picture(number))
+    desk.here.config = replace(desk.here.config, guard=GuardConfig(max_delete=1))
+    async with desk.running():
+        made = await desk.events.create(schema.EventRequest(name="Wedding", drive_folder_id=folder))
+        await desk.events.enable(made.event_id, None)
+        await desk.becomes(made.event_id, lambda e: e.photos == 3 and e.state == "idle")
+        fake.fail("files.list", says(200, b'{"files": []}', "application/json"))
+        job = await desk.jobs.outcome((await desk.events.sync(made.event_id)).job_id)
+        assert (job.state, (await desk.events.get(made.event_id)).photos) == ("refused", 3)
+
+
 @pytest.mark.parametrize(
     ("operation", "code", "reason", "state"),
     [
@@ -194,8 +252,10 @@ async def test_an_account_that_cannot_go_on_is_left_alone_and_then_goes_on(
         await anyio.sleep(0.3)
         assert fake.calls.total() == calls
         assert [kind for kind, _, _ in desk.told].count("account") == 1
-        desk.here.accounts.clock.now += 86_400  # the client remembers the quota, too
-        desk.service.signed_in(ACCOUNT)
+        if state == "backing_off":
+            desk.service.signed_in(ACCOUNT)
+        else:
+            desk.service.try_again()
         event = await desk.becomes(made.event_id, lambda e: e.photos == 1 and e.state == "idle")
         assert event.failed == []
 
@@ -222,6 +282,25 @@ async def test_faces_that_were_not_looked_for_are_looked_for_later(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(desk.faces.run, Handle())
             await desk.becomes(made.event_id, lambda e: e.faces == 1 and e.state == "idle")
+            # A photo that comes while faces are off for less than the service takes to see it.
+            on, desk.here.config = (
+                desk.here.config,
+                replace(desk.here.config, faces=FacesConfig(enabled=False)),
+            )
+            second = fake.add_file("b.jpg", folder, picture(2))
+            desk.service.look()
+            await desk.becomes(made.event_id, lambda e: e.photos == 2 and e.state == "idle")
+            desk.here.config = on
+            await desk.becomes(made.event_id, lambda e: e.faces == 2 and e.state == "idle")
+            # Nor is one forgotten whose event is not followed: a person asks for it.
+            await desk.events.disable(made.event_id)
+            unindex = "UPDATE synced_photos SET faces_indexed = 0 WHERE photo_id = ?"
+            await desk.here.catalogue.write(lambda db: db.execute(unindex, (second,)))
+            assert (await desk.events.get(made.event_id)).indexed == 1
+            await desk.jobs.outcome((await desk.events.sync(made.event_id)).job_id)
+            assert (await desk.events.get(made.event_id)).indexed == 2
+            fake.trash(second)
+            await desk.jobs.outcome((await desk.events.sync(made.event_id)).job_id)
             tasks.cancel_scope.cancel()
         for start in (1, 2):  # the first guest does not wait for the models
             async with anyio.create_task_group() as tasks:
