@@ -53,7 +53,7 @@ def run_demo(no_tui: bool = False, directory: Path | None = None, kind: type[Dem
     The exit code. Raises Fatal when the folder is in use or the daemon does not come up. `kind` is for demos
     of more than the site."""
     home = _fresh_folder(directory)
-    on_terminal = not no_tui and sys.stdin.isatty() and sys.stdout.isatty()
+    on_terminal = not no_tui and all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout))
     try:
         return anyio.run((kind or Demo)(home).run, on_terminal)
     finally:

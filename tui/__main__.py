@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the dashboard until it is left; returns the exit code."""
     options = parser().parse_args(argv)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not all(stream and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         print("syncd-tui: needs a terminal; `syncctl status --watch` works without one", file=sys.stderr)
         return 2
     from syncd.errors import Fatal

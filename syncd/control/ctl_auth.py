@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncd.control.ctl_base import Ctl, CtlGroup, say
-from syncd.errors import SyncdError
+from syncd.control.ctl_base import Ctl, CtlGroup, is_terminal, say
+from syncd.errors import Refused, SyncdError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from syncd.control import schema
     from syncd.control.client import ControlClient
+
+BROWSER_S = 10.0
+"""So long the browser is waited for once stdin has ended: a script is not to hang."""
 
 
 @click.group(cls=CtlGroup)
@@ -38,6 +41,9 @@ def drive(ctl: Ctl) -> None:
 
     Open the address that is printed. On the daemon's machine the browser finishes it; from elsewhere, paste
     what its address line then shows (or only the code), here or through a pipe.
+
+    Without a terminal and without an answer on stdin the browser has ten seconds. The address stays good for
+    ten minutes: `syncctl auth status` tells whether it was used.
 
     \b
     Examples:
@@ -93,9 +99,9 @@ async def _sign_in(
     say("Open this address in a browser:")
     click.echo(started.url, err=is_json)
     sys.stdout.flush()
-    if by_code and sys.stdin.isatty():
+    if by_code and is_terminal(sys.stdin):
         say("Then paste here the code that it shows.")
-    elif sys.stdin.isatty():
+    elif is_terminal(sys.stdin):
         say("Then paste here what its address line shows, unless the page says that you are signed in.")
     ends: list[schema.SignedIn | Exception] = []
 
@@ -107,6 +113,10 @@ async def _sign_in(
         async def paste() -> None:
             if answer := await _line():
                 await finish(client.finish_sign_in(provider, _answer(started.flow_id, answer)))
+                return
+            await anyio.sleep(BROWSER_S)
+            ends.append(_unanswered(provider))
+            tasks.cancel_scope.cancel()
 
         async def finish(call: Awaitable[schema.SignedIn]) -> None:
             try:
@@ -123,6 +133,14 @@ async def _sign_in(
     return end
 
 
+def _unanswered(provider: str) -> Refused:
+    return Refused(
+        "nobody has signed in, and stdin has ended without an answer",
+        hint="the address stays good for ten minutes: finish in a browser on the daemon's machine, and see "
+        f"`syncctl auth status`; or paste the answer into `syncctl auth {provider}` on a terminal",
+    )
+
+
 def _answer(flow_id: str, text: str) -> schema.SignInAnswer:
     from syncd.control import schema
 
@@ -136,6 +154,8 @@ async def _line() -> str:
     ended when the browser is faster."""
     import anyio
 
+    if sys.stdin is None:  # closed: its number may belong to something else by now
+        return ""
     received = b""
     while True:
         with suppress(OSError):  # a file is always readable, and cannot be waited for

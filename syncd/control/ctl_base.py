@@ -7,7 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -184,11 +184,16 @@ class CtlGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, _, line) in self.lazy.items()])
 
 
+def is_terminal(stream: IO[str] | None) -> bool:
+    """False too for a stream that was closed before the program began."""
+    return stream is not None and stream.isatty()
+
+
 def confirmed(question: str, *, yes: bool, in_scripts: bool = False) -> bool:
     """Asks on a terminal. Without one and without `--yes` that is wrong usage, or `in_scripts` a yes."""
     if yes:
         return True
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if not (is_terminal(sys.stdin) and is_terminal(sys.stderr)):
         if in_scripts:
             return True
         raise WrongUsage("There is no terminal to ask on: say --yes to go on without being asked.")
@@ -197,6 +202,8 @@ def confirmed(question: str, *, yes: bool, in_scripts: bool = False) -> bool:
 
 def read_picture(path: str) -> bytes:
     """The bytes of a file, or of stdin for `-`: no more than the daemon would take."""
+    if path == "-" and sys.stdin is None:
+        raise Refused("stdin is closed: there is no picture", hint="name a file, or send it through a pipe")
     with click.open_file(path, "rb") as file:
         picture = bytes(file.read(PICTURE_LIMIT_BYTES + 1))
     if len(picture) > PICTURE_LIMIT_BYTES:
@@ -204,15 +211,14 @@ def read_picture(path: str) -> bytes:
     return picture
 
 
-class Filled(click.ParamType):
+class Filled(click.types.StringParamType):
     """A text that is not blank: an unset variable in a script is no name of anything."""
 
-    name = "text"
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not str(value).strip():
+        text = super().convert(value, param, ctx)
+        if not text.strip():
             self.fail("it is empty.", param, ctx)
-        return value
+        return text
 
 
 class Number(click.FloatRange):

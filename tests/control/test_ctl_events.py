@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,10 @@ import anyio
 import msgspec
 import pytest
 
-from syncd.control import ctl, schema
+from syncd.control import ctl, ctl_auth, schema
+from syncd.control.client import ControlClient
 from syncd.control.server import ControlServer
+from syncd.errors import Refused
 from tests.control.memory_api import MemoryApi
 from tests.control.memory_events import CODE, EVENT_COMMANDS, event
 from tests.control.test_ctl import ENVIRON, on_terminal, syncctl
@@ -191,6 +194,44 @@ async def test_browser_is_enough(given: int, server: ControlServer, api: MemoryA
             received = b"".join([chunk async for chunk in process.stdout])
             assert await process.wait() == 0
     assert b"browser@example.com" in received
+
+
+@pytest.mark.parametrize("given", [b"", b"\n  \n", None])
+async def test_a_script_that_answers_nothing_does_not_wait_for_long(
+    given: bytes | None, server: ControlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ctl_auth, "BROWSER_S", 0.05)
+    reading, writing = os.pipe()
+    os.write(writing, given or b"")
+    os.close(writing)
+    with os.fdopen(reading) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin if given is not None else None)
+        async with ControlClient(server.socket_path) as client:
+            with anyio.fail_after(5), pytest.raises(Refused, match="without an answer") as refused:
+                await ctl_auth._sign_in(client, "drive", True)
+    assert "syncctl auth status" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("auth drive --json", 0),
+        ("faces search - --event wedding", 1),
+        ("faces forget - --event wedding", 1),
+        ("events remove wedding", 0),
+        ("batches unpublish roll", 2),
+    ],
+)
+async def test_closed_stdin(arguments: str, code: int, server: ControlServer, api: MemoryApi) -> None:
+    api.accounts.in_browser.set()
+    program = [sys.executable, "-m", "syncd.control.ctl", *arguments.split()]
+    done = await anyio.run_process(
+        ["sh", "-c", 'exec "$@" <&-', "sh", *program, "--socket", str(server.socket_path)],
+        env=ENVIRON,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    assert b"unexpected" not in done.stderr
 
 
 async def test_pasted_on_a_terminal(server: ControlServer, api: MemoryApi) -> None:
