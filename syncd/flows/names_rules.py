@@ -207,6 +207,10 @@ def _without_stray_ends(text: str) -> str:
     opening = _BRACKETS.get(text[-1:])
     if opening is not None and text.count(opening) < text.count(text[-1]):
         text = text[:-1].rstrip(_AT_END)
+    for closing, opening in _BRACKETS.items():  # whose end went with the date: "Gala (Saturday, May 30)"
+        at = text.rfind(opening)
+        if at >= 0 and f" {text}"[at] == " " and closing not in text[at:]:
+            text = text[:at] + text[at + 1 :]
     return text
 
 

@@ -99,6 +99,10 @@ CLEANED = [
     ("Gala September 2023", "Gala"),
     ("Gala, Dec. 24", "Gala"),
     ("Gala on May 30", "Gala"),
+    ("Gala (Saturday, May 30)", "Gala Saturday"),
+    ("Gala [best of (rain) 05/30/2024]", "Gala best of (rain)"),
+    ("Gala (2nd half", "Gala 2nd half"),
+    ("f(x gala", "f(x gala"),
     ("Summer in 2024", "Summer"),
     # in numbers
     ("Gala 2024-05-30", "Gala"),
