@@ -45,8 +45,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
 }
 
 EPILOG = """\b
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 no daemon answers; 4 some items failed, the rest is
-done; 5 a guard refused and asks for confirmation; 78 the configuration is wrong."""
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 no daemon answers; 4 some items
+failed, the rest is done; 5 a guard refused and asks for confirmation; 78 the
+configuration is wrong or the named file is missing."""
 
 
 @click.group(
@@ -66,6 +67,9 @@ def syncctl() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Runs a command and ends the process with the exit code of the contract."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever called: `>&-`
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: SIM115
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -114,7 +118,9 @@ def _usage(error: click.ClickException) -> int:
         click.echo(error.format_message(), err=True)
         return ExitCode.USAGE
     hint = None if isinstance(error, WrongUsage) else f"`{path} --help` shows how"
-    _complain(error.format_message(), hint)
+    # click puts choices on lines of their own.
+    message = error.format_message().replace(":\n\t", ": ").replace(",\n\t", ", ")
+    _complain(message, hint)
     return ExitCode.USAGE if isinstance(error, click.UsageError) else ExitCode.FAILED
 
 

@@ -14,9 +14,10 @@ FIELDS = MetadataExport.__struct_fields__
 async def encoded(pages: AsyncIterator[Sequence[Metadata]], export_format: str) -> AsyncIterator[bytes]:
     """The pieces of a file, `csv` or `json`. Lists are joined by `;` in CSV; values are kept as they are."""
     if export_format == "csv":
-        yield _csv([FIELDS])
+        head: list[Sequence[str]] = [FIELDS]  # with the first page: where that fails, there is no file at all
         async for page in pages:
-            yield _csv(map(_cells, page))
+            yield _csv([*head, *map(_cells, page)])
+            head = []
         return
     before = b'{"items":['
     async for page in pages:

@@ -58,8 +58,7 @@ def needs(reply: schema.Status) -> Iterator[tuple[str, str, str, str]]:
     for blocked in reply.blocked:
         if blocked.what not in named:
             yield "blocked", blocked.what, f"{blocked.reason} (since {human_age(blocked.since)})", ""
-    # A photo that failed counts in more than one queue.
-    if failed := max((queue.failed for queue in reply.queues.values()), default=0):
+    if failed := sum(queue.failed for queue in reply.queues.values()):
         yield "failed", "failed", f"{plural(failed, 'item')} failed", "syncctl jobs list --failed"
     for conflict in reply.conflicts:
         yield "partial", "name", conflict, ""

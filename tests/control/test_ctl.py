@@ -123,6 +123,7 @@ def test_help_has_examples(path: tuple[str, ...], capsys: pytest.CaptureFixture[
         ("jobs retry 4 --all", "either the ID of a job or --all"),
         ("jobs cancel", "Missing argument"),
         ("completion tcsh", "tcsh"),
+        ("completion", "Choose from: bash, zsh, fish"),
         ("--nonsense", "--nonsense"),
     ],
 )
@@ -154,6 +155,19 @@ def test_the_program_is_light() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     loaded = set(eval(out.splitlines()[-1]))
     assert not loaded & {"rich", "aiohttp", "msgspec", "anyio", "asyncio", "structlog", "textual", "tomllib"}
+
+
+def test_streams_may_be_closed(tmp_path: Path) -> None:
+    (tmp_path / "syncd.toml").write_text("")
+    command = [
+        Path(sys.executable).parent / "syncctl",
+        "config",
+        "check",
+        "--config",
+        tmp_path / "syncd.toml",
+    ]
+    done = subprocess.run(["sh", "-c", '"$@" <&- >&-', "sh", *command], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -103,6 +103,17 @@ async def test_nothing_is_a_whole_file_too() -> None:
     assert b"".join([p async for p in encoded(pages(), "csv")]) == ",".join(FIELDS).encode() + b"\r\n"
 
 
+@pytest.mark.parametrize("what", ["csv", "json"])
+async def test_where_nothing_can_be_had_there_is_no_head_either(what: str) -> None:
+    async def pages() -> AsyncIterator[Sequence[schema.Metadata]]:
+        raise ConnectionError
+        yield []
+
+    pieces = encoded(pages(), what)
+    with pytest.raises(ConnectionError):
+        await anext(pieces)
+
+
 def test_a_found_row_holds_all_that_a_listed_one_does() -> None:
     listed = json.loads(msgspec.json.encode(metadata(1)))
     found = json.loads(msgspec.json.encode(schema.FoundMetadata(**listed, distance=0.5)))

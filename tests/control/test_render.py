@@ -46,7 +46,7 @@ def test_status_says_first_what_needs_a_person_and_the_command() -> None:
     lines = render_status.status(
         status(
             services=services, guards=2, conflicts=["a-b-c is taken"],
-            queues={"site": schema.QueueStatus(failed=3), "photos": schema.QueueStatus(failed=3)},
+            queues={"photos": schema.QueueStatus(failed=3), "jobs": schema.QueueStatus(failed=1)},
             blocked=[schema.Blocked(what="batches", reason="images_dir is missing", since=AT)],
             watcher=schema.WatcherStatus(mode="polling"),
         ),
@@ -64,7 +64,7 @@ def test_status_says_first_what_needs_a_person_and_the_command() -> None:
         "syncctl jobs list --failed",
     )
     assert all(line.endswith(command) for line, command in zip(needs[1:], commands, strict=False))
-    assert "3 items failed" in needs[5]
+    assert "4 items failed" in needs[5]
 
 
 def test_activity_is_one_line() -> None:
