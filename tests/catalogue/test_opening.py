@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -264,6 +266,17 @@ async def test_every_table_is_strict_and_the_catalogue_says_whose_it_is(path: Pa
         assert list(loose) == []
         assert list(await db.execute_fetchall("PRAGMA application_id")) == [(APPLICATION_ID,)]
         assert list(await db.execute_fetchall("PRAGMA journal_mode")) == [("wal",)]
+
+
+async def test_other_versions_of_sqlite_find_no_fault_with_a_job_that_waits(path: Path) -> None:
+    """The program `sqlite3` of a system may be older, and its json_valid(NULL) is 0."""
+    async with Catalogue.open(path) as catalogue:
+        await catalogue.write(lambda db: db.execute("INSERT INTO jobs (kind) VALUES ('x')"))
+        with closing(sqlite3.connect(path)) as other, other:
+            assert other.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            other.execute("UPDATE jobs SET subject = 'y'")
+            with pytest.raises(sqlite3.IntegrityError):
+                other.execute("UPDATE jobs SET result = '{'")
 
 
 @pytest.mark.parametrize(
