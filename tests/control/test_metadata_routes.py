@@ -106,12 +106,12 @@ async def test_nothing_is_a_whole_file_too() -> None:
 @pytest.mark.parametrize("what", ["csv", "json"])
 async def test_where_nothing_can_be_had_there_is_no_head_either(what: str) -> None:
     async def pages() -> AsyncIterator[Sequence[schema.Metadata]]:
+        for _ in range(0):
+            yield []
         raise ConnectionError
-        yield []
 
-    pieces = encoded(pages(), what)
     with pytest.raises(ConnectionError):
-        await anext(pieces)
+        await anext(encoded(pages(), what))
 
 
 def test_a_found_row_holds_all_that_a_listed_one_does() -> None:
