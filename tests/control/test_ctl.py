@@ -159,14 +159,9 @@ def test_the_program_is_light() -> None:
 
 def test_streams_may_be_closed(tmp_path: Path) -> None:
     (tmp_path / "syncd.toml").write_text("")
-    command = [
-        Path(sys.executable).parent / "syncctl",
-        "config",
-        "check",
-        "--config",
-        tmp_path / "syncd.toml",
-    ]
-    done = subprocess.run(["sh", "-c", '"$@" <&- >&-', "sh", *command], capture_output=True, check=False)
+    program = Path(sys.executable).parent / "syncctl"
+    command = f"{program} config check --config {tmp_path / 'syncd.toml'} <&- >&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
 
 
