@@ -227,7 +227,12 @@ class GoogleDrive:
 
             async def once() -> None:
                 call = self._api.once(
-                    "GET", path, what="download a file", params=params, headers=headers | staged.range_header
+                    "GET",
+                    path,
+                    what="download a file",
+                    params=params,
+                    headers=headers | staged.range_header,
+                    follow=True,
                 )
                 if not staged.complete:
                     async with staged.ranges_checked(), call as response:

@@ -1,7 +1,7 @@
 """One client for web APIs: paced, retried, and every answer and accident turned into a decision.
 
-Redirects are never followed, since credentials would go with them; bodies have a limit; and no message
-holds a header, a form or a signed address.
+Redirects are followed for downloads only, and credentials never go with them to another host; bodies have a
+limit; and no message holds a header, a form or a signed address.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from syncd import __version__
 from syncd.errors import AuthRejected, Refused, SyncdError, Transient
 from syncd.log import redact
 from syncd.remotes.pacer import PATIENCE_S, Pacer, RateLimited
+from syncd.remotes.redirects import MOST_HOPS, elsewhere, for_anybody
 from syncd.text import printable
 
 T = TypeVar("T")
@@ -198,8 +199,10 @@ class ApiClient:
         form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         explain: Explain | None = None,
+        follow: bool = False,
     ) -> AsyncIterator[Response]:
-        """One attempt, for calls inside `persist`: a 2xx answer with its body still to come."""
+        """One attempt, for calls inside `persist`: a 2xx answer with its body still to come. `follow` goes
+        where a redirect leads."""
         body, kind = _encoded(payload, form)
         request = Request(method, _address(self._base_url + path, params), body)
         sent = {**(headers or {}), **kind}
@@ -207,7 +210,7 @@ class ApiClient:
         for last in (False, True):
             await self.pacer.turn()  # first: what proves who asks does not last for ever
             proof = await self._authoriser.authorise(request) if self._authoriser else {}
-            async with self._sent(request, {**sent, **proof}, doing) as answer:
+            async with self._sent(request, {**sent, **proof}, doing, follow) as answer:
                 if 200 <= answer.status < 300:
                     self.pacer.succeeded()
                     yield Response(answer, doing)
@@ -225,18 +228,24 @@ class ApiClient:
                 raise refusal
 
     @asynccontextmanager
-    async def _sent(self, request: Request, headers: Mapping[str, str], doing: str) -> AsyncIterator[Any]:
+    async def _sent(
+        self, request: Request, headers: Mapping[str, str], doing: str, follow: bool
+    ) -> AsyncIterator[Any]:
         from yarl import URL
 
-        with translating(doing):
-            # As signed, so not to be encoded a second time.
-            answer = await self._session.request(
-                request.method,
-                URL(request.url, encoded=True),
-                data=request.body,
-                headers=headers,
-                allow_redirects=False,
-            )
+        # As signed, so not to be encoded a second time.
+        at_home = url = URL(request.url, encoded=True)
+        for hop in range(MOST_HOPS + 1):
+            with translating(doing):
+                answer = await self._session.request(
+                    request.method, url, data=request.body, headers=headers, allow_redirects=False
+                )
+            there = elsewhere(answer) if follow and hop < MOST_HOPS else None
+            if there is None:
+                break
+            answer.release()
+            url = there
+            headers = headers if url.origin() == at_home.origin() else for_anybody(headers)
         try:
             yield answer
         finally:

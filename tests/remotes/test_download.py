@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from aiohttp import web
 
 from syncd.errors import Changed, Refused, Transient
 from syncd.remotes.google_drive import GoogleDrive
@@ -207,8 +208,44 @@ async def test_a_cancelled_download_leaves_nothing(drive: FakeDrive, clock: Cloc
     assert list(staging.iterdir()) == []
 
 
-async def test_redirects_are_not_followed(drive: FakeDrive, google: GoogleDrive, staging: Path) -> None:
+@pytest.mark.parametrize("is_elsewhere", [True, False])
+async def test_bytes_may_lie_elsewhere_and_credentials_stay(
+    drive: FakeDrive, google: GoogleDrive, staging: Path, is_elsewhere: bool
+) -> None:
+    seen: list[dict[str, str]] = []
+    broken = [True]
+
+    async def serve(request: web.Request) -> web.Response:
+        seen.append(dict(request.headers))
+        first = int(request.headers.get("Range", "bytes=0-")[6:-1])
+        if broken:
+            broken.clear()
+            return web.Response(status=503)
+        return web.Response(body=CONTENT[first:])
+
+    application = web.Application()
+    application.router.add_get("/content", serve)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
     file = await google.get_file(photo_of(drive))
-    drive.fail("media", redirect(f"{drive.base_url}/elsewhere"))
+    away = f"http://127.0.0.1:{runner.addresses[0][1]}/content"
+    home = f"/drive/v3/files/{file.id}?alt=media"
+    drive.fail("media", *[redirect(away if is_elsewhere else home)] * 2)
     await google.download(file, staging / "1")
-    assert (staging / "1").read_bytes() == CONTENT and drive.calls["unknown"] == 0
+    await runner.cleanup()
+    assert (staging / "1").read_bytes() == CONTENT
+    assert len(seen) == (2 if is_elsewhere else 0)
+    assert not any({"Authorization", "X-Goog-Drive-Resource-Keys"} & headers.keys() for headers in seen)
+
+
+@pytest.mark.parametrize(
+    "address", ["http://portal.example/login", "ftp://127.0.0.1/x", "https://", "http://[", ""]
+)
+async def test_a_redirect_into_the_open_is_not_followed(
+    drive: FakeDrive, google: GoogleDrive, staging: Path, address: str
+) -> None:
+    file = await google.get_file(photo_of(drive))
+    drive.fail("media", redirect(address), *[redirect(f"/drive/v3/files/{file.id}?alt=media")] * 5)
+    await google.download(file, staging / "1")
+    assert (staging / "1").read_bytes() == CONTENT and drive.calls["media"] == 7
