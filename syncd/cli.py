@@ -252,6 +252,9 @@ def guarded(command: Callable[[], Any]) -> int:
         # The reader has gone; what is still buffered must not fail again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
+    except OSError as error:
+        _complain(Fatal(f"{error.filename or 'syncd'}: {error.strerror or error}"))
+        return ExitCode.FAILED
     return ExitCode.DONE
 
 

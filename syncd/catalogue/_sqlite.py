@@ -6,6 +6,7 @@ checkpoint at once (https://www.sqlite.org/wal.html#walresetbug).
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -74,7 +75,7 @@ def connect_uri(uri: str) -> Any:
 
 def uri_of(path: Path, query: str) -> str:
     """The file as SQLite's URI, for `connect` and ATTACH."""
-    return f"file:{quote(str(path))}?{query}"
+    return f"file:{quote(os.fsencode(path))}?{query}"
 
 
 def code_of(error: BaseException) -> int | None:

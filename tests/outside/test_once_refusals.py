@@ -28,6 +28,8 @@ from tests.outside.installation import Installation, run, sha256, small_jpeg
         (["once", "--db", "/proc/no/such.db"], 78),
         (["once", "--images-dir", "."], 78),
         (["once", "--db", "./images/x.db"], 78),
+        (["init", "n" * 300], 1),
+        (["demo", "--dir", "syncd.toml/x"], 1),
     ],
 )
 def test_wrong_arguments(arguments: list[str], code: int, place: Installation) -> None:
@@ -65,6 +67,9 @@ def test_another_catalogue_leaves_the_daemons_work_alone(place: Installation) ->
     with place.daemon():
         staged = place.state / "staging" / "half-made"
         staged.write_bytes(b"of the daemon")
+        odd = os.fsencode(place.base) + b"/other/\xff ?#%41.db"
+        assert place.once("--db", odd, "--db-only")["state"] == "done"
+        os.unlink(odd), os.unlink(odd + b"-clean")
         done = place.once("--db", place.base / "other" / "mine.db", "--db-only")
         assert done["state"] == "done" and staged.exists()
     assert sorted(os.listdir(place.base / "other")) == ["lock", "mine.db", "mine.db-clean"]
