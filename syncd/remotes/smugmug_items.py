@@ -188,12 +188,13 @@ def image_of(
     metadata: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     details: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> ImageInfo:
-    """An `AlbumImage` of the album with this key, or an `Image`; `metadata` and `details` are what is known
-    of `ImageMetadata` and `ImageSizeDetails`, by image key. Raises Transient for what has no key."""
+    """An `AlbumImage` of the album with this key, or an `Image`; `metadata` and `details` are the expansions of
+    `ImageMetadata` and `ImageSizeDetails`. Raises Transient for what has no key."""
     image_key = text(found, "ImageKey") or image_key_of(text(found, "Uri") or "")
     if not image_key:
         raise Transient("SmugMug gave an image without a key")
-    exif, sizes = metadata.get(image_key, {}), details.get(image_key, {})
+    exif = _expanded(found, "ImageMetadata", image_key, metadata)
+    sizes = _expanded(found, "ImageSizeDetails", image_key, details)
     latitude, longitude = _degrees(found.get("Latitude"), 90), _degrees(found.get("Longitude"), 180)
     unknown = not latitude and not longitude
     size_bytes = whole(found.get("ArchivedSize"))
@@ -228,13 +229,23 @@ def image_of(
 
 
 def expansions_of(answer: Mapping[str, Any], locator: str) -> dict[str, dict[str, Any]]:
-    """The expansions of one kind by image key: their addresses write the same image as KEY and as KEY-0."""
+    """The expansions of one kind, by address and by image key: an image may link to KEY and its expansion be
+    of KEY-0."""
     found = {}
     for address, expansion in _map(answer.get("Expansions")).items():
         value = _map(expansion).get(locator)
-        if isinstance(value, dict) and (image_key := image_key_of(address)):
-            found[image_key] = value
+        if isinstance(value, dict):
+            found[address] = value
+            if image_key := image_key_of(address):
+                found[image_key] = value
     return found
+
+
+def _expanded(
+    found: Mapping[str, Any], name: str, image_key: str, expansions: Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """What an image's link of this name leads to, {} where it was not expanded."""
+    return expansions.get(uri_of(found, name) or "") or expansions.get(image_key, {})
 
 
 def large_url_of(details: Mapping[str, Any]) -> str | None:

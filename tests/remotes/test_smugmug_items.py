@@ -162,7 +162,15 @@ def test_lists_and_links_in_every_form() -> None:
         "/x": {"ImageMetadata": {}},
     }
     answer = {"Expansions": expansions}
-    assert expansions_of(answer, "ImageMetadata") == {"k": {"ISO": 1}}
+    found = expansions_of(answer, "ImageMetadata")
+    assert found == {"k": {"ISO": 1}, "/api/v2/image/k-1!metadata": {"ISO": 1}, "/x": {}}
+    for link in ({}, {"Uris": {"ImageMetadata": "/api/v2/image/k-0!metadata"}}, {"Uris": []}):
+        times = {"k": {"DateTimeCreated": "2026-05-30T11:00:00"}, "/api/v2/image/l-1!metadata": {}}
+        assert image_of({"ImageKey": "k", **link}, None, times).captured_at == "2026-05-30T11:00:00"
+    # By the link, whatever its address looks like.
+    metadata = {"/elsewhere/IMG-0001": {"DateTimeCreated": "2026-05-30T11:00:00"}}
+    linked = {"ImageKey": "IMG-0001", "Uris": {"ImageMetadata": {"Uri": "/elsewhere/IMG-0001"}}}
+    assert image_of(linked, None, metadata).captured_at == "2026-05-30T11:00:00"
     assert expansions_of({"Expansions": []}, "ImageMetadata") == {}
     for address in ("/api/v2/image/k", "/api/v2/image/k-12", "/api/v2/album/a/image/k-0?x=1"):
         assert image_key_of(address) == "k"
