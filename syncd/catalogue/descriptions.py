@@ -12,6 +12,7 @@ import aiosqlite
 from syncd.catalogue import metadata, settings
 from syncd.catalogue._sqlite import NOW
 from syncd.catalogue.metadata import DESCRIBE, to_json
+from syncd.catalogue.words import texts_of
 
 BUDGET = "describe_day"
 """Setting: the day (UTC) of the last photo that was sent to the model, and how many were on it."""
@@ -213,7 +214,7 @@ async def sent_on(db: aiosqlite.Connection, day: str) -> int:
 
 
 def _work(row: Any) -> Work:
-    return Work(*row[:-2], *map(json.loads, row[-2:]))
+    return Work(*row[:-2], *map(texts_of, row[-2:]))
 
 
 async def _spend(db: aiosqlite.Connection, day: str, photos: int) -> None:

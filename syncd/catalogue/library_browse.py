@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import aiosqlite
 
 from syncd.catalogue.library import STAMPS
+from syncd.catalogue.words import texts_of
 
 _IS_CURRENT = f"(a.memo IS ({STAMPS}) AND a.last_error IS NULL)"
 
@@ -332,13 +333,13 @@ async def note_large_url(db: aiosqlite.Connection, picture: Picture, url: str) -
 
 def _album(row: Any) -> AlbumRow:
     values = list(row)
-    values[7], values[10] = bool(values[7]), json.loads(values[10])
+    values[7], values[10] = bool(values[7]), texts_of(values[10])
     return AlbumRow(*values)
 
 
 def _photo(row: Any) -> PhotoRow:
     values: list[Any] = list(row[:20])
-    values[5] = json.loads(values[5])
+    values[5] = texts_of(values[5])
     values[15:18] = map(bool, values[15:18])
     return PhotoRow(*values, *[_ai(row[20:])])
 
@@ -348,6 +349,6 @@ def _ai(row: Any) -> AiRow | None:
     if metadata_id is None or (status in ("pending", "processing") and not description and not error):
         return None
     return AiRow(
-        metadata_id, status, description, json.loads(tags), json.loads(categories), confidence,
+        metadata_id, status, description, texts_of(tags), texts_of(categories), confidence,
         bool(approved), version, error,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import aiosqlite
 
 from syncd.catalogue._sqlite import NOW
-from syncd.catalogue.words import match_of
+from syncd.catalogue.words import match_of, texts_of
 from syncd.errors import Refused
 
 DESCRIBE = "describe"
@@ -305,13 +305,13 @@ def to_json(words: Iterable[str]) -> str:
 
 
 def _list(text: str | None) -> list[str] | None:
-    return None if text is None else json.loads(text)
+    return None if text is None else texts_of(text)
 
 
 def _row(row: Any) -> MetadataRow:
     *values, albums = row
     for place in (5, 6, 17):
-        values[place] = json.loads(values[place])
+        values[place] = texts_of(values[place])
     values[8] = bool(values[8])
     pairs = json.loads(albums)
     return MetadataRow(*values, *([pair[place] for pair in pairs] for place in (0, 1)))

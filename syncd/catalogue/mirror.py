@@ -12,7 +12,7 @@ import anyio.to_thread
 import msgspec
 
 from syncd.catalogue._sqlite import NOW
-from syncd.catalogue.names import texts_of
+from syncd.catalogue.words import texts_of
 
 ALBUM = 0
 """The photo id of a mark that is about an album's name."""
@@ -132,7 +132,7 @@ def _texts(listed: str) -> tuple[str, ...]:
     try:
         return _decode(listed)
     except msgspec.MsgspecError:
-        return texts_of(listed)  # something else is among them
+        return tuple(texts_of(listed))  # something else is among them
 
 
 async def album_names(db: aiosqlite.Connection) -> list[AlbumName]:

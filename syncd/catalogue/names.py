@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import aiosqlite
 
 from syncd.catalogue._sqlite import NOW
+from syncd.catalogue.words import texts_of
 
 _COLUMNS = (
     "id, album_key, old_name, new_name, changed_at, changed_by, source, state, confirmed_at, mirrored_at,"
@@ -100,7 +101,7 @@ async def snapshot(db: aiosqlite.Connection) -> list[AlbumRow]:
     async with db.execute(sql) as rows:
         async for album_id, teams, event, approved, count in rows:
             if (album := albums.get(album_id)) is not None:
-                album.seen.append(SeenRow(texts_of(teams), event, bool(approved), count))
+                album.seen.append(SeenRow(tuple(texts_of(teams)), event, bool(approved), count))
     hints = await all_hints(db)
     for album in albums.values():
         album.hint = hints.get(album.album_key)
@@ -273,10 +274,4 @@ async def put_hint(db: aiosqlite.Connection, album_key: str, hint: HintRow) -> N
 async def all_hints(db: aiosqlite.Connection) -> dict[str, HintRow]:
     """Hints by album key."""
     rows = await db.execute_fetchall("SELECT album_key, teams, event, sport FROM album_name_hints")
-    return {row[0]: HintRow(texts_of(row[1]), row[2], row[3]) for row in rows}
-
-
-def texts_of(listed: str) -> tuple[str, ...]:
-    """The texts of a JSON list."""
-    found = json.loads(listed)
-    return tuple(one for one in found if isinstance(one, str)) if isinstance(found, list) else ()
+    return {row[0]: HintRow(tuple(texts_of(row[1])), row[2], row[3]) for row in rows}

@@ -1,6 +1,8 @@
-"""Words that people type, as queries of SQLite's full-text search."""
+"""Words that people type: as queries of SQLite's full-text search, and in JSON lists."""
 
 from __future__ import annotations
+
+import json
 
 _MOST_WORDS = 32
 
@@ -15,3 +17,9 @@ def match_of(text: str) -> str | None:
             quoted = bare.replace('"', '""').replace("\0", "")
             terms.append(f'"{quoted}"' + ("*" if bare != word else ""))
     return " ".join(terms[:_MOST_WORDS]) or None
+
+
+def texts_of(listed: str) -> list[str]:
+    """The texts of a JSON list; what else a person has put there with SQL is left out."""
+    found = json.loads(listed)
+    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from syncd.catalogue import _sqlite
+from syncd.catalogue import _sqlite, library_browse
 from syncd.catalogue import descriptions as queue
 from syncd.catalogue import metadata as queries
 from syncd.catalogue.database import Catalogue
@@ -83,6 +83,27 @@ def test_what_people_type_is_never_a_query(text: str, hostile: str) -> None:
         count = db.execute("SELECT count(*) FROM w WHERE w MATCH ?", (match,)).fetchone()[0]
         assert count == 1 or not text.isascii()
     db.close()
+
+
+async def test_lists_that_a_person_wrote_wrong_hide_nothing(catalogue: Catalogue) -> None:
+    await add_photos(catalogue, 2)
+    await describe(catalogue, 1, "A cat")
+    await run(
+        catalogue,
+        """UPDATE ai_metadata SET ai_tags = '["a", 1, null]', ai_categories = '{"b": 1}', teams = '"c"'""",
+    )
+    await run(catalogue, "UPDATE smugmug_photos SET keywords = '7'")
+    await run(catalogue, "UPDATE smugmug_albums SET keywords = 'null'")
+    row = await one(catalogue, 1)
+    assert (row.tags, row.categories, row.teams) == (["a"], [], [])
+    async with catalogue.reader() as db:
+        (album,), _ = await library_browse.albums(db, 10, None)
+        photos, _ = await library_browse.photos(db, album.id, 10, None)
+    assert (album.keywords, [photo.keywords for photo in photos]) == ([], [[], []])
+    work = await catalogue.write(
+        lambda db: queue.claim(db, limit=2, busy=[], day="2026-01-01", daily_limit=0)
+    )
+    assert [one.keywords for one in work] == [[]]
 
 
 async def test_pages_and_filters(catalogue: Catalogue) -> None:
