@@ -188,8 +188,8 @@ def image_of(
     metadata: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     details: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> ImageInfo:
-    """An `AlbumImage` of the album with this key, or an `Image`; `metadata` and `details` are the expansions of
-    `ImageMetadata` and `ImageSizeDetails`. Raises Transient for what has no key."""
+    """An `AlbumImage` of the album with this key, or an `Image`; `metadata` and `details` are the expansions
+    of `ImageMetadata` and `ImageSizeDetails`. Raises Transient for what has no key."""
     image_key = text(found, "ImageKey") or image_key_of(text(found, "Uri") or "")
     if not image_key:
         raise Transient("SmugMug gave an image without a key")

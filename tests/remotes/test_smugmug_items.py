@@ -164,8 +164,14 @@ def test_lists_and_links_in_every_form() -> None:
     answer = {"Expansions": expansions}
     found = expansions_of(answer, "ImageMetadata")
     assert found == {"k": {"ISO": 1}, "/api/v2/image/k-1!metadata": {"ISO": 1}, "/x": {}}
-    for link in ({}, {"Uris": {"ImageMetadata": "/api/v2/image/k-0!metadata"}}, {"Uris": []}):
-        times = {"k": {"DateTimeCreated": "2026-05-30T11:00:00"}, "/api/v2/image/l-1!metadata": {}}
+    links: tuple[dict[str, Any], ...] = (
+        {}, {"Uris": {"ImageMetadata": "/api/v2/image/k-0!metadata"}}, {"Uris": []},
+    )  # fmt: skip
+    for link in links:
+        times: dict[str, dict[str, Any]] = {
+            "k": {"DateTimeCreated": "2026-05-30T11:00:00"},
+            "/api/v2/image/l-1!metadata": {},
+        }
         assert image_of({"ImageKey": "k", **link}, None, times).captured_at == "2026-05-30T11:00:00"
     # By the link, whatever its address looks like.
     metadata = {"/elsewhere/IMG-0001": {"DateTimeCreated": "2026-05-30T11:00:00"}}
