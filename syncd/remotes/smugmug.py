@@ -281,8 +281,8 @@ class SmugMug:
                 path = f"/api/v2/image/{image_key}!sizedetails"
                 answer = await self._get(path, "look at the sizes of a photo", _SHORT)
                 larger = large_url_of(object_of(answer, "ImageSizeDetails"))
-            except NotFound:
-                larger = None
+            except Refused:
+                larger = None  # the thumbnail may be seen all the same
         return await self.picture(larger or url)
 
     def _check(self, url: str) -> None:
