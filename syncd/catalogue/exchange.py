@@ -138,6 +138,14 @@ async def end(
     )
 
 
+async def last_start(db: aiosqlite.Connection, list_id: str, kind: str) -> str | None:
+    """When the last operation of this kind began for the list; RFC 3339 in UTC."""
+    rows = await db.execute_fetchall(
+        "SELECT max(start_time) FROM sync_operations WHERE list_id = ? AND kind = ?", (list_id, kind)
+    )
+    return next(iter(rows))[0]  # type: ignore[no-any-return]
+
+
 # --- lists ----------------------------------------------------------------------------------------
 
 

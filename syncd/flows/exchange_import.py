@@ -106,6 +106,8 @@ class _Import:
                 f"{printable(str(self._folder.path))} holds no export of that list: there is no {name}",
                 hint="name the folder that was exported into; an export that was interrupted has none yet",
             ) from error
+        except Refused as error:
+            raise Refused(f"{printable(str(self._folder.path / name))}: {error.message}") from error
         with os.fdopen(descriptor, "rb") as file:
             reader = formats.Reader(self._folder.path / name, file)
             head = reader.head(formats.ManifestHead, formats.MANIFEST_KIND, "the manifest of an export")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -38,6 +40,7 @@ _log = get_logger("exchange")
 
 _INBOX_LOOK_S = 5.0
 _INBOX_AGAIN_S = 30.0
+_MOST_DOUBLINGS = 7
 ANALYZE, EXPORT, IMPORT = "exchange_analyze", "exchange_export", "exchange_import"
 VERIFY, CLEAN, RECEIPT = "exchange_verify", "exchange_clean", "exchange_receipt"
 
@@ -52,7 +55,8 @@ class ExchangeService:
         self._config = config
         self._emit = emit
         self._locks: dict[str, anyio.Lock] = {}
-        self._waiting: dict[Path, float] = {}
+        self._waiting: dict[_Manifest, float] = {}
+        self._tried: Counter[_Manifest] = Counter()
         self.jobs = JobRunner(
             catalogue,
             {
@@ -200,35 +204,61 @@ class ExchangeService:
         except OSError as error:
             return f"the inbox {printable(str(inbox))} cannot be read: {error.strerror or error}"
         now = anyio.current_time()
-        for path in manifests:
-            if self._waiting.get(path, 0.0) > now:
+        for known in (self._waiting, self._tried):
+            for gone in known.keys() - set(manifests):
+                del known[gone]
+        for one in manifests:
+            path, tries = one.path, self._tried[one]
+            if self._waiting.get(one, 0.0) > now:
                 continue
-            self._waiting[path] = now + _INBOX_AGAIN_S
+            # What fails again and again (no room, say) is tried less and less often.
+            self._waiting[one] = now + _INBOX_AGAIN_S * 2 ** min(tries, _MOST_DOUBLINGS)
             list_id = path.name.removeprefix("manifest-").removesuffix(".jsonl")
-            async with self.catalogue.reader() as db:
-                found = await queries.get_list(db, list_id)
-            if found is None or found.list_id != list_id or found.role != "asks":
+            if not await self._is_wanted(one, list_id) or not await anyio.to_thread.run_sync(_is_whole, path):
                 continue
-            if found.status not in ("pending", "failed") or not await anyio.to_thread.run_sync(
-                _is_whole, path
-            ):
-                continue
+            self._tried[one] += 1
             request = schema.ExchangeImportRequest(list_id=list_id, import_dir=str(path.parent))
             await self.jobs.submit(IMPORT, list_id, msgspec.to_builtins(request))
         return None
+
+    async def _is_wanted(self, one: _Manifest, list_id: str) -> bool:
+        """Whether the catalogue still waits for what the manifest may bring: for all of it, or for what was
+        missing when the manifest before it came."""
+        async with self.catalogue.reader() as db:
+            found = await queries.get_list(db, list_id)
+            if found is None or found.list_id != list_id or found.role != "asks":
+                return False
+            if found.status != "partial":
+                return found.status in ("pending", "failed")
+            last = await queries.last_start(db, list_id, "import")
+        is_newer = last is not None and datetime.fromisoformat(last).timestamp() < one.modified_ns / 1e9
+        return is_newer and not self._tried[one]
+
+
+class _Manifest(NamedTuple):
+    """A manifest in the inbox; one that was written again is another."""
+
+    path: Path
+    modified_ns: int
+    size_bytes: int
 
 
 def _is_within(path: Path, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
-def _manifests(inbox: Path) -> list[Path]:
+def _manifests(inbox: Path) -> list[_Manifest]:
     """Manifests in the inbox and in the folders directly in it."""
     found = [*inbox.glob("manifest-*.jsonl")]
     for folder in inbox.iterdir():
         if folder.is_dir() and not folder.is_symlink():
             found += folder.glob("manifest-*.jsonl")
-    return sorted(found)
+    manifests = []
+    for path in sorted(found):
+        with suppress(FileNotFoundError):
+            facts = path.lstat()
+            manifests.append(_Manifest(path, facts.st_mtime_ns, facts.st_size))
+    return manifests
 
 
 def _is_whole(manifest: Path) -> bool:

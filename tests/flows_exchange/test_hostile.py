@@ -102,6 +102,10 @@ async def test_a_manifest_is_not_believed(
     assert ours.sql("SELECT count(*) FROM images WHERE title = 'new'") == [(1,)]
     with pytest.raises(Refused, match="holds no export of that list"):
         await desk.take(ours.path, found.list_id, tmp_path)
+    manifest.rename(tmp_path / "away")
+    manifest.symlink_to(tmp_path / "away")
+    with pytest.raises(Refused, match=rf"{manifest.name}: a symbolic link"):
+        await desk.take(ours.path, found.list_id, disk)
     with pytest.raises(NotFound, match="no list"):
         await desk.take(ours.path, "unknown", disk)
 

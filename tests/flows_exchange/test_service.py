@@ -45,7 +45,9 @@ async def test_the_inbox_imports_what_was_asked_for(
     monkeypatch.setattr(exchange_service, "_INBOX_AGAIN_S", 0.05)
     theirs, inbox = Indafoto(tmp_path / "theirs"), tmp_path / "inbox"
     sha256 = theirs.add(b"a photo" * 100, author="Anna")
+    late = theirs.add(b"another" * 100, author="Bea", place="images/late.jpg")
     found = await desk.analyze(None, theirs.path)
+    (theirs.folder / "images/late.jpg").rename(tmp_path / "late.jpg")
     daemon = replace(DaemonConfig(), state_dir=desk.folder)
     config = replace(Config(), daemon=daemon, exchange=ExchangeConfig(inbox=str(inbox)))
     told: list[str] = []
@@ -73,9 +75,14 @@ async def test_the_inbox_imports_what_was_asked_for(
         assert await held() == []
         (inbox / "from-anna" / photo.relative_to(away)).write_bytes(content)
         await until(lambda: told)
+        assert await held() == [(sha256, "Anna")]
+        await anyio.sleep(0.3)  # what was missing is not looked for in the same manifest again
+        (tmp_path / "late.jpg").rename(theirs.folder / "images/late.jpg")
+        await desk.export(theirs.path, found.list_file, inbox / "from-anna")
+        await until(lambda: len(told) == 2)
         tasks.cancel_scope.cancel()
-    assert await held() == [(sha256, "Anna")]
-    assert told == [f"1 files taken from {inbox / 'from-anna'}"]
+    assert await held() == [(sha256, "Anna"), (late, "Bea")]
+    assert told == [f"{count} files taken from {inbox / 'from-anna'}" for count in (1, 2)]
     assert (desk.folder / "exchange" / f"receipt-{found.list_id}.jsonl").exists()
 
 
