@@ -80,7 +80,8 @@ def event(one: schema.Event, look: Look) -> list[str]:
 
 
 def added(one: schema.Event, look: Look) -> list[str]:
-    who = f"read as {one.account}" if one.account else "no account sees its folder yet: syncctl auth drive"
+    unseen = "no account has seen its folder yet: syncctl auth status"
+    who = f"read as {one.account}" if one.account else unseen
     event_id = printable(one.event_id)
     return [f"Added {event_id} ({printable(who)})", f"Follow it with: syncctl events enable {event_id}"]
 

@@ -10,7 +10,7 @@ import anyio
 from syncd.catalogue import events as queries
 from syncd.catalogue.database import Catalogue
 from syncd.catalogue.events import EventRow
-from syncd.errors import AuthRejected, Refused, SyncdError
+from syncd.errors import AuthRejected, Refused, SyncdError, Transient
 from syncd.flows.events import Accounts, find_account
 from syncd.pollers.poller import Health
 from syncd.remotes.drive_errors import QuotaExceeded
@@ -22,16 +22,24 @@ _AGAIN_S = 60.0
 
 
 class Homes:
-    """Events without an account, and why. `emit(event_id, message)` hears when nobody sees a folder."""
+    """Events without an account, and why. `on_news()` is called when something was found out, and
+    `emit(event_id, message)` when nobody sees a folder."""
 
     def __init__(
-        self, *, accounts: Accounts, catalogue: Catalogue, emit: Callable[[str, str], object]
+        self,
+        *,
+        accounts: Accounts,
+        catalogue: Catalogue,
+        emit: Callable[[str, str], object],
+        on_news: Callable[[], object],
     ) -> None:
         self._accounts = accounts
         self._catalogue = catalogue
         self._emit = emit
-        self._due_s = 0.0
+        self._on_news = on_news
         self._unasked: dict[str, SyncdError] = {}
+        self._due_s = 0.0
+        self._wake = anyio.Event()
         self.nobody: Health | None = None
         """There is an event, and nobody who could be asked for its folder."""
 
@@ -39,6 +47,16 @@ class Homes:
         """Somebody signed in, or changed an event: what was found before holds no more."""
         self._unasked.clear()
         self._due_s = 0.0
+        self._wake.set()
+
+    async def note(self, homeless: Collection[EventRow]) -> None:
+        """These events have no account now."""
+        names, trouble = await self._names()
+        self.nobody = self._why_nobody(trouble) if homeless and not names else None
+        ids = {event.event_id for event in homeless}
+        self._unasked = {name: error for name, error in self._unasked.items() if name in ids}
+        if ids and anyio.current_time() >= self._due_s:
+            self._wake.set()
 
     def health(self, event_id: str) -> Health:
         """Why nobody could be asked for the event's folder, as the health of an account."""
@@ -54,17 +72,18 @@ class Homes:
         """(event_id, health) of the events for whose folders nobody could be asked."""
         return [(event_id, self.health(event_id)) for event_id in sorted(self._unasked)]
 
-    async def find(self, homeless: Collection[EventRow]) -> None:
-        """Asks every account for the folders of these events: at once, and then from time to time."""
-        names = await self._accounts.names() if homeless else []
-        self.nobody = self._why_nobody() if homeless and not names else None
-        ids = {event.event_id for event in homeless}
-        self._unasked = {name: error for name, error in self._unasked.items() if name in ids}
-        if not names or anyio.current_time() < self._due_s:
-            return
-        self._due_s = anyio.current_time() + _AGAIN_S
-        for event in homeless:
-            await self._find(event, names)
+    async def run(self) -> None:
+        """Asks every account for the folders, at once and then from time to time. Where the network is bad
+        an answer takes minutes, so nothing else may wait for this."""
+        while True:
+            await self._wake.wait()
+            self._wake = anyio.Event()
+            self._due_s = anyio.current_time() + _AGAIN_S
+            async with self._catalogue.reader() as db:
+                homeless = [event for event in await queries.active(db) if event.account is None]
+            names, _ = await self._names()
+            for event in homeless if names else ():
+                await self._find(event, names)
 
     async def _find(self, event: EventRow, names: list[str]) -> None:
         event_id = event.event_id
@@ -77,6 +96,7 @@ class Homes:
             await self._nobody_sees(event, trouble, names)
         elif trouble is not None:
             self._unasked[event_id] = trouble
+        self._on_news()
 
     async def _nobody_sees(self, event: EventRow, refusal: Refused, names: list[str]) -> None:
         reason = str(refusal)
@@ -87,9 +107,16 @@ class Homes:
         if reason != event.blocked:
             self._emit(event.event_id, f"{event.name} waits: {reason}")
 
-    def _why_nobody(self) -> Health:
-        """The next step is a sign-in, or a right key of the service account."""
-        unusable = self._accounts.unusable()
-        if unusable is None:
+    async def _names(self) -> tuple[list[str], SyncdError | None]:
+        """The accounts; none where what is stored about them cannot be read, and why not."""
+        try:
+            return await self._accounts.names(), None
+        except (AuthRejected, Transient) as error:
+            return [], error
+
+    def _why_nobody(self, trouble: SyncdError | None) -> Health:
+        """The next step is a sign-in, or to mend what is stored, or the key of the service account."""
+        trouble = trouble or self._accounts.unusable()
+        if trouble is None:
             return Health("needs_auth", NOBODY, NOBODY_HINT)
-        return Health("needs_auth", unusable.message, unusable.hint)
+        return Health("needs_auth", trouble.message, trouble.hint)

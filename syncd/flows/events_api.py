@@ -44,6 +44,7 @@ Emit = Callable[[str, str, str, str, dict[str, Any] | None], object]
 _FOLDER_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _IN_ADDRESS = re.compile(r"(?:/folders/|[?&]id=)([A-Za-z0-9_-]{1,200})")
 _LOOK_S = 0.2
+_ASK_S = 5.0
 _NONE = Counts(0, 0, 0, 0)
 
 
@@ -76,7 +77,9 @@ class Events:
 
     async def create(self, request: schema.EventRequest) -> schema.Event:
         folder_id = _folder_id(request.drive_folder_id)
-        account, folder, trouble = await find_account(self._accounts, folder_id)
+        account, folder, trouble = None, None, None
+        with anyio.move_on_after(_ASK_S):  # where the network is bad, it is asked for later
+            account, folder, trouble = await find_account(self._accounts, folder_id)
         if isinstance(trouble, http.NotFound):
             names = ", ".join(await self._accounts.names())
             raise Invalid(f"there is no such folder for {names}", hint=f"share the folder with {names}")

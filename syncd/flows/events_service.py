@@ -83,6 +83,7 @@ class DriveService:
             accounts=accounts,
             catalogue=catalogue,
             emit=lambda event_id, message: emit("blocked", self.name, event_id, message, None),
+            on_news=lambda: self._look_wake.set(),
         )
         self._trouble: dict[str, str] = {}
 
@@ -190,6 +191,7 @@ class DriveService:
                 tasks.start_soon(self._withdraw)
                 tasks.start_soon(self._tell_arrivals)
                 tasks.start_soon(self.push.run)
+                tasks.start_soon(self._homes.run)
                 started: set[str] = set()
                 while True:
                     self._look_wake = anyio.Event()
@@ -208,7 +210,7 @@ class DriveService:
         async with self._catalogue.reader() as db:
             active = await queries.active(db)
             known = await drive_queries.accounts(db)
-        await self._homes.find([event for event in active if event.account is None])
+        await self._homes.note([event for event in active if event.account is None])
         intervals_s: dict[str, float] = {}
         for event in active:
             if event.account is None:

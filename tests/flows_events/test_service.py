@@ -16,6 +16,7 @@ from syncd.config import FacesConfig, GuardConfig
 from syncd.control import schema
 from syncd.control.api import Invalid, NotFound
 from syncd.errors import AuthRejected
+from syncd.flows import events_api
 from syncd.flows.events_api import Events
 from syncd.flows.events_service import DriveService
 from syncd.flows.faces_service import FacesService
@@ -24,7 +25,7 @@ from syncd.flows.previews import Previews
 from syncd.flows.verify import verify
 from syncd.model import Face, FacesFound
 from syncd.text import now_text
-from tests.fakes.faults import error, says
+from tests.fakes.faults import error, says, slow
 from tests.fakes.google_drive import ACCOUNT, FakeDrive
 from tests.flows_events.place import Place, picture
 from tests.flows_events.test_faces import encoding
@@ -209,6 +210,26 @@ async def test_an_event_whose_folder_nobody_sees_says_so_and_ends_its_jobs(
         await desk.becomes(made.event_id, lambda e: e.photos == 1 and e.state == "idle")
         async with desk.here.catalogue.reader() as db:
             assert (await events_now(db, desk.service)).blocked == []
+
+
+async def test_nothing_waits_for_an_answer_about_a_new_event(
+    desk: Desk, fake: FakeDrive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events_api, "_ASK_S", 0.1)
+    folder = fake.add_folder("Wedding", fake.root)
+    fake.add_file("a.jpg", folder, picture(1))
+    await desk.here.event("other", fake.add_folder("Other", fake.root), account=None)
+    fake.fail("files.get", slow(30), slow(30))
+    async with desk.running():
+        await desk.becomes("other", lambda e: e.state == "syncing")
+        with anyio.fail_after(5):
+            made = await desk.events.create(schema.EventRequest(name="Wedding", drive_folder_id=folder))
+        assert made.account is None and desk.handle.state[0] == "running"
+        account = "UPDATE events SET account = ?, listing_due = 1 WHERE event_id = ?"
+        await desk.here.catalogue.write(lambda db: db.execute(account, (ACCOUNT, made.event_id)))
+        desk.service.look(ACCOUNT)
+        await desk.becomes(made.event_id, lambda e: e.photos == 1)
+        assert (await desk.events.get("other")).account is None
 
 
 async def test_a_listing_that_a_guard_holds_back_is_refused(desk: Desk, fake: FakeDrive) -> None:
