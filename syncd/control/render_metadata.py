@@ -32,9 +32,7 @@ def _share(confidence: float | None) -> str:
 
 def listed(page: schema.MetadataPage, look: Look) -> list[str]:
     if not page.items:
-        return [
-            "There are none. Photos of the library are described once they were synced: syncctl smugmug sync"
-        ]
+        return ["There are none of this kind. `syncctl status` says how many wait to be described."]
     return _table(page.items, [], look) + (["there are more"] if page.next_cursor else [])
 
 

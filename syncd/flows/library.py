@@ -27,14 +27,13 @@ from syncd.flows.library_plan import (
     LOCKED,
     fields_of,
     is_whole,
-    moment,
     plan_albums,
     plan_removals,
     plan_sweep,
 )
 from syncd.remotes.http import NotFound
 from syncd.remotes.pacer import RateLimited
-from syncd.remotes.smugmug_items import AlbumInfo, ImageInfo, Page
+from syncd.remotes.smugmug_items import AlbumInfo, ImageInfo, Page, moment
 from syncd.supervisor import find
 from syncd.text import now_text, rfc3339
 

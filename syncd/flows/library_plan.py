@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from syncd.catalogue.library import Departure, KnownAlbum
 from syncd.catalogue.library_photos import PhotoFields
 from syncd.flows.removal_guard import judge, removal_limit
 from syncd.model import Action
-from syncd.remotes.smugmug_items import AlbumInfo, ImageInfo
+from syncd.remotes.smugmug_items import AlbumInfo, ImageInfo, moment
 from syncd.text import rfc3339
 
 FRESH_S = 60.0
@@ -185,12 +185,3 @@ def fields_of(image: ImageInfo) -> PhotoFields:
         longitude=image.longitude,
         can_be_described=not (image.is_video or is_processing or image.is_broken),
     )
-
-
-def moment(text: str | None) -> datetime | None:
-    """A time of SmugMug or of ours; None for what is none. One without a zone is in UTC."""
-    try:
-        found = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)

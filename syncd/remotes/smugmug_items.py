@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -51,8 +51,9 @@ class AlbumInfo:
 
     @property
     def updated(self) -> str | None:
-        """The later of both stamps."""
-        return max(filter(None, (self.last_updated, self.images_updated)), default=None)
+        """The later of both stamps; what is no time is none."""
+        stamps = [(moment(stamp), stamp) for stamp in (self.last_updated, self.images_updated) if stamp]
+        return max(((at, stamp) for at, stamp in stamps if at is not None), default=(None, None))[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +301,15 @@ def clock_time(value: object) -> str | None:
         return datetime(*(int(part) for part in found.groups())).isoformat()  # type: ignore[arg-type]
     except ValueError:
         return None
+
+
+def moment(stamp: str | None) -> datetime | None:
+    """A time of SmugMug or of ours; None for what is none. One without a zone is in UTC."""
+    try:
+        found = datetime.fromisoformat(stamp or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def text(found: Mapping[str, Any], key: str) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from syncd.catalogue.library import Departure, KnownAlbum
-from syncd.flows.library_plan import fields_of, memo_of, moment, plan_albums, plan_removals, plan_sweep
+from syncd.flows.library_plan import fields_of, memo_of, plan_albums, plan_removals, plan_sweep
 from syncd.flows.library_scenes import nearest_scenes
 from syncd.model import Action
 from syncd.remotes.smugmug_items import AlbumInfo, ImageInfo
@@ -95,11 +95,6 @@ def test_the_sweep_pays_for_its_pages() -> None:
     assert plan_sweep(fresh, NOW, NOW - timedelta(days=9), 50) == ([], NOW)
 
 
-def test_odd_stamps_are_no_moment() -> None:
-    assert moment("2026-06-01T12:00:00") == datetime(2026, 6, 1, 12, tzinfo=UTC)
-    assert [moment(text) for text in (None, "", "yesterday", "0000-00-00T00:00:00")] == [None] * 4
-
-
 def test_what_can_be_described() -> None:
     def may(**more: Any) -> tuple[bool, bool]:
         fields = fields_of(replace(ImageInfo("key"), **more))
@@ -117,5 +112,8 @@ async def test_nearest_scenes() -> None:
     hashes = ["0000000000000001", "00000000000000fe", "ffffffffffffffff", None, "000000000000000f"]
     assert await nearest_scenes(hashes, scenes) == ["a", "b", None, None, "a"]
     assert await nearest_scenes(hashes, scenes, 3) == ["a", "b", None, None, None]
+    # Somebody has been there with SQL.
+    assert await nearest_scenes(["zzzz", "0" * 16], [("x", ""), *scenes]) == [None, "a"]
+    assert await nearest_scenes(["0" * 16], [("x", "no hash")]) == [None]
     assert await nearest_scenes(hashes, []) == [None] * 5
     assert await nearest_scenes([], scenes) == []

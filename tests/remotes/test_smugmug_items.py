@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from syncd.remotes.smugmug_items import (
     image_key_of,
     image_of,
     keywords_of,
+    moment,
     next_path,
     object_of,
     objects_of,
@@ -180,6 +182,18 @@ def test_lists_and_links_in_every_form() -> None:
     assert expansions_of({"Expansions": []}, "ImageMetadata") == {}
     for address in ("/api/v2/image/k", "/api/v2/image/k-12", "/api/v2/album/a/image/k-0?x=1"):
         assert image_key_of(address) == "k"
+
+
+def test_stamps() -> None:
+    assert moment("2026-06-01T12:00:00") == datetime(2026, 6, 1, 12, tzinfo=UTC)
+    assert [moment(stamp) for stamp in (None, "", "yesterday", "0000-00-00T00:00:00")] == [None] * 4
+    early, late, odd = "2026-06-01T18:00:00+00:00", "2026-06-01T12:00:00-07:00", "yesterday"
+    for stamps, updated in (
+        ((early, late), late), ((late, early), late), ((odd, early), early), ((early, None), early),
+        ((None, odd), None), ((None, None), None),
+    ):  # fmt: skip
+        found = album_of({**ALBUM, "LastUpdated": stamps[0], "ImagesLastUpdated": stamps[1]})
+        assert (found.updated, found.last_updated) == (updated, stamps[0])
 
 
 def test_pages() -> None:
