@@ -215,15 +215,17 @@ async def test_an_event_whose_folder_nobody_sees_says_so_and_ends_its_jobs(
 async def test_nothing_waits_for_an_answer_about_a_new_event(
     desk: Desk, fake: FakeDrive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events_api, "_ASK_S", 0.1)
+    monkeypatch.setattr(events_api, "_ASK_S", 0.5)
     folder = fake.add_folder("Wedding", fake.root)
     fake.add_file("a.jpg", folder, picture(1))
     await desk.here.event("other", fake.add_folder("Other", fake.root), account=None)
     fake.fail("files.get", slow(30), slow(30))
     async with desk.running():
-        await desk.becomes("other", lambda e: e.state == "syncing")
         with anyio.fail_after(5):
+            while not fake.calls["files.get"]:
+                await anyio.sleep(0.01)
             made = await desk.events.create(schema.EventRequest(name="Wedding", drive_folder_id=folder))
+        assert fake.calls["files.get"] == 2
         assert made.account is None and desk.handle.state[0] == "running"
         account = "UPDATE events SET account = ?, listing_due = 1 WHERE event_id = ?"
         await desk.here.catalogue.write(lambda db: db.execute(account, (ACCOUNT, made.event_id)))
