@@ -220,7 +220,8 @@ def _shortened(text: str, limit: int) -> str:
         return text
     at = text.rfind(" ", 0, limit + 1)
     if at > 0:
-        return text[:at].rstrip(_AT_END) or text[:at].rstrip()
+        cut = text[:at].rstrip(_AT_END).removesuffix(" vs").rstrip(_AT_END)
+        return cut or text[:at].rstrip()
     while limit > 1 and unicodedata.combining(text[limit]):
         limit -= 1
     return text[:limit]

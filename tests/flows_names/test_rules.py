@@ -225,6 +225,7 @@ NAMED: list[tuple[dict[str, Any], str | None]] = [
     ({"name": "Gala", "days": {}, "album_date": "2024-06-03T20:10:00+00:00"}, "Gala - Jun 3"),
     ({"name": "Gala", "days": {"1970-01-01": 5}, "album_date": "2024-06-03"}, "Gala - Jun 3"),
     ({"name": "x" * 300}, "x" * (255 - 9) + " - May 30"),
+    ({"hint": Hint(("T" * 200, "U" * 200))}, "T" * 200 + " - May 30"),
     ({"name": "word " * 60}, "word " * 48 + "word - May 30"),
     ({"name": "w " * 119 + "2024 " + "y" * 20}, "w " * 118 + "w - May 30"),
 ]  # fmt: skip
