@@ -99,20 +99,23 @@ class ExchangeAnswers:
         self,
         list_id: str,
         file_id: str,
-        of: Literal["theirs", "near"],
+        of: Literal["theirs", "near", "ours"],
         width: int,
         height: int,
         image_format: Literal["jpeg", "rgb"],
     ) -> bytes:
+        number = int(file_id) if file_id.isascii() and file_id.isdecimal() and len(file_id) < 19 else -1
         async with self._service.archive(None, read_only=True) as archive:
             found = await find_list(archive, list_id)
-            row = None
-            if file_id.isascii() and file_id.isdecimal() and len(file_id) < 19:
-                number = int(file_id)
+            if of == "ours":
+                known = number in json.loads(found.only_here_ids or "[]")
+                path, name = await _held(archive, number if known else None)
+            else:
                 row = await archive.read(lambda db: queries.file(db, found.list_id, number))
-            if row is None:
+                known = row is not None
+                path, name = await _picture(archive, found, row, of) if row is not None else (None, "")
+            if not known:
                 raise NotFound(f"there is no file {file_id!r} in that list")
-            path, name = await _picture(archive, row, of)
         if path is None:
             raise NotFound("there is no such picture to be read from here")
         make = partial(self._pool.preview, str(path), width, height, image_format)
@@ -218,18 +221,23 @@ async def _ours(
     return items, after + limit if len(ids) > after + limit else None
 
 
-async def _picture(archive: Archive, row: FileRow, of: Literal["theirs", "near"]) -> tuple[Path | None, str]:
+async def _picture(
+    archive: Archive, found: ListRow, row: FileRow, of: Literal["theirs", "near"]
+) -> tuple[Path | None, str]:
     """Where the picture is, and a name for it that changes with its content."""
-    if of == "theirs":
-        arrived = row.local_path if row.status in queries.ARRIVED else None
-        path = arrived or row.remote_path
-        return (archive.folder / path if path else None), row.sha256 or f"exchange-{row.file_id}"
-    if row.near_image_id is None:
+    if of == "near":
+        return await _held(archive, row.near_image_id)
+    is_here = found.role == "gives" or row.status in queries.ARRIVED
+    path = (row.local_path if is_here else None) or row.remote_path
+    return (archive.folder / path if path else None), row.sha256 or f"exchange-{row.file_id}"
+
+
+async def _held(archive: Archive, image_id: int | None) -> tuple[Path | None, str]:
+    """The same of a picture that this archive holds."""
+    if image_id is None:
         return None, ""
-    images = await archive.read(
-        partial(queries.images_by_id, ids=[row.near_image_id], columns=archive.columns)
-    )
-    one = images.get(row.near_image_id)
+    images = await archive.read(partial(queries.images_by_id, ids=[image_id], columns=archive.columns))
+    one = images.get(image_id)
     if one is None or not one["local_path"]:
         return None, ""
-    return archive.folder / one["local_path"], one["sha256"]
+    return archive.folder / one["local_path"], one["sha256"] or f"image-{image_id}"

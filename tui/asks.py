@@ -242,7 +242,8 @@ class Feed(Protocol):
         ...
 
     async def exchange_preview(self, list_id: str, file_id: int, of: str, width: int, height: int) -> bytes:
-        """As `preview`, of a file of a list: `theirs`, or `near`, ours like it. Raises AskFailed."""
+        """As `preview`, of a file of a list: `theirs`, `near` (ours like it), or `ours` of the side `ours`.
+        Raises AskFailed."""
         ...
 
     async def preview(self, version_id: int, width: int, height: int) -> bytes:

@@ -49,7 +49,12 @@ class NamesFeed:
                 request = schema.NamesRollback(change_ids=list(ids), changed_by=who())
                 done = clean(await self._client.rollback_names(request))
                 but = _but(done.refused, done.mirror_failed)
-                return f"{human_count(done.restored)} have their names from before{but}"
+                what = (
+                    "1 album has its name"
+                    if done.restored == 1
+                    else f"{done.restored:,} albums have their names"
+                )
+                return f"{what} from before{but}"
             case HintName(album_key, teams, event, sport):
                 hint = schema.NameHintRequest(teams=list(teams), event=event, sport=sport)
                 kept = clean(await self._client.hint_name(album_key, hint))

@@ -116,7 +116,7 @@ class ExchangeApi(Protocol):
         self,
         list_id: str,
         file_id: str,
-        of: Literal["theirs", "near"],
+        of: Literal["theirs", "near", "ours"],
         width: int,
         height: int,
         image_format: Literal["jpeg", "rgb"],

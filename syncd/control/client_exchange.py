@@ -57,8 +57,8 @@ class ExchangeCalls(Connections):
         height: int = 400,
         image_format: str = "jpeg",
     ) -> bytes:
-        """As `preview`, of a file of a list: `theirs` where it can be read from here, or `near`, the picture
-        of ours that looks alike. 404 where there is none."""
+        """As `preview`, of a file of a list (`theirs`) where it can be read from here, of the picture of ours
+        that looks like it (`near`), or of one that the side `ours` listed. 404 where there is none."""
         path = f"/api/exchange/lists/{segment(list_id)}/preview/{file_id}"
         query = {"of": of, "width": width, "height": height, "format": image_format}
         return await self._call("GET", target_of(path, query))

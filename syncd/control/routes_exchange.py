@@ -90,9 +90,10 @@ EXCHANGE_ROUTES = (
     ),
     Route(
         "GET", _LIST + "/preview/{file_id}", _preview, {200: bytes}, "A small upright picture of a file",
-        "`theirs` where it can be read from here; `near` is the picture of ours that looks alike.",
+        "A file of the list where it can be read from here (`theirs`), or the picture here that looks like it"
+        " (`near`); with `ours`, one that the side `ours` listed.",
         params=(
-            Param("of", str, "Which of the two", default="theirs", choices=("theirs", "near")),
+            Param("of", str, "Which picture", default="theirs", choices=("theirs", "near", "ours")),
             Param("width", int, "Pixels at most", default=400, minimum=1, maximum=4096),
             Param("height", int, "Pixels at most", default=400, minimum=1, maximum=4096),
             Param("format", str, "What to answer with", default="jpeg", choices=("jpeg", "rgb")),

@@ -162,13 +162,20 @@ def test_two_syncds_complete_each_other(new_place: Callable[[], Installation], t
             near = here_.get(f"/api/exchange/lists/{found['list_id']}?side=near")
             (item,) = near["items"]
             assert item["near"] is not None
-            for side in ("theirs", "near"):
-                route = f"/api/exchange/lists/{found['list_id']}/preview/{item['file_id']}?of={side}&width=60"
+            lists = f"/api/exchange/lists/{found['list_id']}"
+            only_here = here_.get(f"{lists}?side=ours")["items"]
+            assert bool(only_here) == (asks is mine)  # by then they have all of mine
+            for side, shown in (("theirs", item), ("near", item), *(("ours", one) for one in only_here)):
+                route = f"{lists}/preview/{shown['file_id']}?of={side}&width=60"
                 picture = http(asks.socket, "GET", route)
                 assert picture.status == 200 and picture.body.startswith(b"\xff\xd8"), picture.body[:300]
+            assert http(asks.socket, "GET", f"{lists}/preview/99999?of=ours").status == 404
             there_.call(
                 "POST", "/api/exchange/export", {"list_file": found["list_file"], "output_dir": str(disk)}
             )
+            given = there_.get(lists)["items"][0]
+            picture = http(gives.socket, "GET", f"{lists}/preview/{given['file_id']}?width=60")
+            assert picture.status == 200 and picture.body.startswith(b"\xff\xd8"), "who gives sees it too"
             taken = here_.call(
                 "POST", "/api/exchange/import", {"list_id": found["list_id"], "import_dir": str(disk)}
             )

@@ -381,8 +381,8 @@ class FakeFeed:
                     uploaded_bytes=totals.uploaded_bytes - done * 690_000,
                     inspected=totals.inspected - done * 2,
                 )
-                send(StatusArrived(NOW - 12 - back * 2, status(throughput=grown)))
-        send(StatusArrived(NOW - 12, self.status))
+                send(StatusArrived(NOW - 2 - back * 2, status(throughput=grown)))
+        send(StatusArrived(NOW - 2, self.status))
         if self.items:
             for back in range(4, 0, -1):
                 send(SyncArrived(NOW - back * 2, sync_report(done_steps=312 - back * 12)))
@@ -479,6 +479,8 @@ class FakeFeed:
 
     async def try_exchange(self, ask: Any) -> str:
         self.tried.append(ask)
+        if self.refuse is not None:
+            raise self.refuse
         if "nowhere" in str(ask):
             raise AskFailed("/nowhere is no database", "name the file that the other sent")
         return "they have 1,204 that you lack, 6.0 GB; 5 look like pictures of yours"

@@ -81,7 +81,7 @@ ASKS = [
     (asks_library.ApproveShots((1, 2)), "1 approved, 1 not: pending"),
     (asks_library.HintName("aaa", ("A", "B"), "", ""), "it would be called A vs B - May 30"),
     (asks_library.ApplyNames(("aaa",)), "1 renamed"),
-    (asks_library.UndoNames((1,)), "1 have their names from before"),
+    (asks_library.UndoNames((1,)), "1 album has its name from before"),
     (asks_exchange.Analyze("/a.db"), "they have 2 that you lack, 1 of them by address only"),
     (asks_exchange.Export("/a.jsonl", "/disk"), "1 exported, 3 B"),
     (asks_exchange.Import(LIST_ID, "/disk"), "1 imported"),

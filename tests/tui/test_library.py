@@ -25,10 +25,11 @@ from tui.asks_library import (
     SyncLibrary,
     UndoNames,
 )
+from tui.screens.help import help_lines
 from tui.screens.picture import LibraryPicture, SharedPicture
 from tui.screens.questions import EditWords, Question, WhichWords, listed
 from tui.state import Keyed, ListArrived
-from tui.widgets.lines import fit_spans, folded, width_of
+from tui.widgets.lines import fit_end, fit_spans, folded, width_of
 from tui.words import marked
 
 if TYPE_CHECKING:
@@ -352,6 +353,49 @@ async def test_both_pictures_of_a_near_match_are_fetched() -> None:
         assert "the file is not at hand" in dashboard.text()
 
 
+async def test_each_side_shows_its_own_pictures() -> None:
+    """Ids of the side `ours` are of another kind: asked for as theirs, they would show somebody else's."""
+    async with running() as dashboard:
+        await dashboard.press("7", "enter", "left", "j")
+        assert dashboard.feed.event_previews[-1] == "x-7f3a 31 ours"
+        await dashboard.press("enter")
+        assert dashboard.feed.event_previews[-1] == "x-7f3a 31 ours"
+        await dashboard.press("escape", "escape", "j", "j", "enter")
+        assert "x-02bb  what they ask of you" in dashboard.text()
+        await dashboard.press("right")
+        assert "it has one side" in dashboard.text()
+
+
+async def test_a_picture_that_could_not_be_had_is_asked_for_again_when_things_changed() -> None:
+    async with running() as dashboard:
+        await dashboard.press("7", "enter", "left")
+        wanted = "x-7f3a 30 ours"
+        asked = dashboard.feed.event_previews.count(wanted)
+        assert asked == 1 and "the file is not at hand" in dashboard.text()
+        dashboard.feed.answer()
+        await dashboard.settled()
+        assert dashboard.feed.event_previews.count(wanted) == asked + 1
+        assert "the file is not at hand" in dashboard.text()
+
+
+async def test_what_is_wrong_with_a_path_is_said_whole() -> None:
+    async with running() as dashboard:
+        await dashboard.press("7", "n")
+        dashboard.feed.refuse = AskFailed(
+            f"/{'very-' * 11}long.db cannot be opened: no such file or directory"
+        )
+        await typed(dashboard, "/nowhere")
+        assert "or directory" in " ".join(dashboard.text().replace("│", " ").split())
+
+
+async def test_inner_screens_have_their_help() -> None:
+    for mode_ in (*keys.MODES, *keys.INNER):
+        assert help_lines(mode_.name)[0] == ((mode_.title, "bold"),)
+    async with running() as dashboard:
+        await dashboard.press("5", "v", "question_mark")
+        assert "Review of descriptions" in dashboard.text()
+
+
 async def test_refusals_are_said_and_who_may_only_look_changes_nothing() -> None:
     feed = FakeFeed()
     feed.refuse = AskFailed("nobody has signed in to SmugMug", "sign in with `syncctl auth smugmug`")
@@ -394,6 +438,20 @@ def test_the_words_that_differ_are_marked(old: str, new: str, gone: str, came: s
     assert ("".join(t for t, _ in left), "".join(t for t, _ in right)) == (old, new)
     assert " ".join(text for text, tone in left if tone == "gone") == gone
     assert " ".join(text for text, tone in right if tone == "new") == came
+
+
+@pytest.mark.parametrize(
+    ("path", "width", "shown"),
+    [
+        ("/a/b/name.jpg", 20, "/a/b/name.jpg"),
+        ("/a/b/name.jpg", 9, "…name.jpg"),
+        ("/夏祭り.jpg", 9, "…祭り.jpg"),
+        ("abc", 1, "…"),
+        ("abc", 0, ""),
+    ],
+)
+def test_of_a_long_path_the_end_is_shown(path: str, width: int, shown: str) -> None:
+    assert fit_end(path, width) == shown
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 7, 12, 40])

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.tui.fake_feed import NOW, FakeFeed
 from tests.tui.fake_library import FOREIGN
 from tests.tui.running import running
 from tui import keys
+from tui.state import ListArrived
 
 # About three seconds each; the limit is for machines that do much else.
 pytestmark = pytest.mark.timeout(60)
@@ -90,6 +93,35 @@ async def test_without_colour_the_text_is_the_same(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("NO_COLOR", "1")
     async with running() as dashboard:
         hold_to("overview-80x24-full", dashboard.text())
+
+
+async def test_a_daemon_that_says_nothing_is_not_called_live() -> None:
+    now = NOW
+    async with running(clock=lambda: now) as dashboard:
+        assert "● live" in dashboard.text()
+        now += 40
+        dashboard.app._tick()
+        await dashboard.settled()
+        assert "live" not in dashboard.text().partition("\n")[0]
+        assert "no answer for 42s" in dashboard.text()
+
+
+async def test_the_last_key_goes_to_the_very_last_scene_once_it_is_there() -> None:
+    feed = FakeFeed()
+    scenes = feed.lists["scenes"]
+    feed.lists["scenes"] = scenes[:20]
+    async with running(feed=feed) as dashboard:
+        await dashboard.press("3")
+        feed.send(ListArrived("scenes", NOW, scenes[:20], ("", ""), more=True))
+        await dashboard.settled()
+        feed.lists["scenes"] = scenes  # what the daemon answers to who wants them all
+        await dashboard.press("G")
+        table: Any = dashboard.app.screen.query_one("#table")
+        assert table.cursor == scenes[-1].key
+        await dashboard.press("k")
+        feed.send(ListArrived("scenes", NOW, scenes[:-1], ("", "")))
+        await dashboard.settled()
+        assert table.cursor == scenes[-2].key
 
 
 @pytest.mark.parametrize("size", [(40, 10), (20, 5), (200, 60)])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual.widgets import Input
 
 from tui import look
-from tui.screens.activity_line import said, tone_of
+from tui.screens.activity_line import said, told, tone_of
 from tui.screens.base import bindings
 from tui.screens.lists import ListScreen
 from tui.state import Keyed, Listing
@@ -34,8 +34,8 @@ class Activity(ListScreen):
         Column("Time", 8),
         Column("Service", 8, drop=1),
         Column("Kind", 11),
-        Column("Subject", 22, flex=2),
-        Column("Message", 20, flex=3),
+        Column("Subject", 32, flex=2, drop=2),
+        Column("Message", 40, flex=3),
     )
 
     def __init__(self) -> None:
@@ -63,8 +63,13 @@ class Activity(ListScreen):
             (value.service, "dim"),
             (value.kind, tone_of(value.kind)),
             (value.subject, ""),
-            (said(value), ""),
+            (said(value) if self._has_subject() else told(value), ""),
         )
+
+    def _has_subject(self) -> bool:
+        """Whether there is room for a column of its own for the subject."""
+        shown = self.table.layout_columns(self.table.size.width)
+        return any(column.title == "Subject" for _, column in shown)
 
     def haystack(self, value: schema.ActivityItem) -> str:
         return f"{value.service} {value.kind} {value.subject} {value.message}"

@@ -33,12 +33,17 @@ def said(item: schema.ActivityItem) -> str:
     return item.message.removeprefix(f"{item.kind} ")
 
 
+def told(item: schema.ActivityItem) -> str:
+    """The subject, where the message does not name it, and the message."""
+    subject = f"{item.subject}  " if item.subject and item.subject not in item.message else ""
+    return f"{subject}{said(item)}"
+
+
 def activity_line(item: schema.ActivityItem, zone: tzinfo | None, width: int, glyphs: Glyphs) -> Line:
     """`14:02:11 uploaded   batch-061-IMG_0312  …`."""
-    subject = f"{item.subject}  " if item.subject and item.subject not in item.message else ""
     return (
         (f"{look.clock(item.at, zone)}  ", "dim"),
         (fit(item.kind, 11, more=glyphs.more), tone_of(item.kind)),
         (" ", ""),
-        (fit(f"{subject}{said(item)}", max(1, width - 22), more=glyphs.more), ""),
+        (fit(told(item), max(1, width - 22), more=glyphs.more), ""),
     )

@@ -42,8 +42,8 @@ class Changes(ListScreen):
     NEEDS_ROW: ClassVar[frozenset[str]] = frozenset({"mark", "undo"})
     columns: ClassVar[Sequence[Column]] = (
         Column("When", 12),
-        Column("Was", 18, flex=1),
-        Column("Is", 18, flex=1),
+        Column("Was", 24, flex=1),
+        Column("Is", 24, flex=1),
         Column("State", 11, drop=1),
         Column("By", 10, drop=2),
     )

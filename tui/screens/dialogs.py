@@ -75,7 +75,12 @@ class Dialog(ModalScreen[T], Generic[T]):
 
     def reason(self, text: str) -> tuple[Line, ...]:
         """A sentence in at most three lines that fit the box."""
-        return tuple(((part, ""),) for part in wrapped(text, min(84, self.app.size.width - 11))[:3])
+        return tuple(((part, ""),) for part in wrapped(text, max(10, self.inside))[:3])
+
+    @property
+    def inside(self) -> int:
+        """Cells of a line in the box, which app.tcss makes 90 wide, or 96 % of a narrower terminal."""
+        return min(90, self.app.size.width * 96 // 100) - 6
 
 
 class Withdrawal(Dialog[bool]):

@@ -14,6 +14,7 @@ from tui.screens.framed import FramedList
 from tui.screens.jobs import wrapped
 from tui.screens.lists import Order
 from tui.widgets.frames import Frame, Frames
+from tui.widgets.lines import fit_end
 from tui.widgets.table import Column
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 SIDES = ("theirs", "near", "ours")
 WORDS = {"theirs": "only theirs", "near": "alike", "ours": "only yours"}
+GIVEN = "what they ask of you"
 STATUS: dict[str, tuple[str, str]] = {
     "pending": ("off", "dim"),
     "exported": ("ok", "ok"),
@@ -47,7 +49,7 @@ class Files(FramedList):
     BINDINGS: ClassVar[list[BindingType]] = bindings("files")
     NEEDS_ROW: ClassVar[frozenset[str]] = frozenset({"open"})
     columns: ClassVar[Sequence[Column]] = (
-        Column("File", 20, flex=2),
+        Column("File", 24, flex=3),
         Column("Status", 14),
         Column("Bits", 4, "right", drop=4),
         Column("By", 14, flex=1, drop=1),
@@ -78,7 +80,7 @@ class Files(FramedList):
         self.dashboard.look(self.interest())
 
     def interest(self) -> Interest:
-        return Interest(lists=frozenset({"files"}), files=(self.list_id, self.side))
+        return Interest(lists=frozenset({"files", "exchanges"}), files=(self.list_id, self.side))
 
     def listing(self) -> Listing[schema.ExchangeFile]:
         return self.state.files
@@ -101,10 +103,18 @@ class Files(FramedList):
             (glyphs.dash if value.size_bytes is None else human_size(value.size_bytes), "dim"),
         )
 
+    @property
+    def given(self) -> bool:
+        """Whether this archive gives the list: all of it is then here, and it has one side."""
+        one = self.state.exchanges.find(self.list_id)
+        return one is not None and one.role == "gives"
+
     def subtitle(self) -> str:
-        return f"{self.list_id}  {WORDS[self.side]}" if self.list_id else ""
+        return f"{self.list_id}  {GIVEN if self.given else WORDS[self.side]}" if self.list_id else ""
 
     def empty(self) -> Sequence[Line]:
+        if self.given:
+            return ((("  They ask nothing of you.", ""),), (("  esc", "key"), (" goes back.", "dim")))
         words = {
             "theirs": "They have nothing that you lack.",
             "near": "No file of theirs looks like one of yours.",
@@ -125,9 +135,9 @@ class Files(FramedList):
             frames.show([Frame("no file is selected" if self.table.rows else "")])
             return
         file, width = row.value, max(10, frames.size.width // 2 - 2)
-        mine = self.side == "ours"
+        mine = self.given or self.side == "ours"
         facts = self._facts(file, width)
-        shown = Frame("yours" if mine else "theirs", file=(self.list_id, file.file_id, "theirs"), facts=facts)
+        shown = Frame("yours" if mine else "theirs", file=self._picture(file), facts=facts)
         if file.near is None:
             frames.show([shown])
             return
@@ -137,10 +147,13 @@ class Files(FramedList):
             if near.distance <= 4
             else f"alike: {near.distance} bits of 64 differ"
         )
-        path: tuple[Line, ...] = tuple(((part, "dim"),) for part in wrapped(near.local_path or "", width)[:1])
-        below: tuple[Line, ...] = (((words, "accent"),), *path)
-        below = (*below[: len(facts)], *[()] * (len(facts) - len(below)))
+        path = fit_end(near.local_path or "", width, self.glyphs.more)
+        below: tuple[Line, ...] = (((words, "accent"),), ((path, "dim"),))
         frames.show([shown, Frame("yours", file=(self.list_id, file.file_id, "near"), facts=below)])
+
+    def _picture(self, file: schema.ExchangeFile) -> tuple[str, int, str]:
+        """The picture of a row; on the side `ours` the ids are of another kind."""
+        return self.list_id, file.file_id, "ours" if self.side == "ours" else "theirs"
 
     def _facts(self, file: schema.ExchangeFile, width: int) -> tuple[Line, ...]:
         why = wrapped(file.reason or file.title or file.url or "", width)[:1]
@@ -148,6 +161,11 @@ class Files(FramedList):
         return (((" ".join(why), "bad" if file.reason else ""),), ((digest, "dim"),))
 
     # --- keys -------------------------------------------------------------------------------------
+
+    def why_not(self, action: str) -> str | None:
+        if action in ("next_side", "last_side") and self.given:
+            return "you give this list: it has one side"
+        return super().why_not(action)
 
     def do_next_side(self) -> None:
         self._turn(1)
@@ -163,7 +181,7 @@ class Files(FramedList):
         from tui.screens.picture import SharedPicture
 
         if (row := self.selected) is not None:
-            self.app.push_screen(SharedPicture(row.value.name, self.list_id, row.value.file_id, "theirs"))
+            self.app.push_screen(SharedPicture(row.value.name, *self._picture(row.value)))
 
     def do_copy(self) -> None:
         if (row := self.selected) is not None:

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from textual.widget import Widget
 
+    from tui.state import Part
+
 
 class FramedList(ListScreen):
     """What is in the frames, `paint_pane` says."""
@@ -20,6 +22,11 @@ class FramedList(ListScreen):
         frames = Frames(id="frames", classes="panel")
         frames.with_pictures = self.dashboard.pictures
         yield frames
+
+    def render_body(self, dirty: frozenset[Part]) -> None:
+        if dirty & (self.PARTS | {"link"}):
+            self.query_one("#frames", Frames).pictures.doubt()
+        super().render_body(dirty)
 
     def on_frames_wanted(self) -> None:
         if self.ready and self.state.live:

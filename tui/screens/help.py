@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def help_lines(mode: str) -> list[Line]:
     """Every key of a screen with its sentence, in groups."""
-    title = next(m.title for m in keys.MODES if m.name == mode)
+    title = next(m.title for m in (*keys.MODES, *keys.INNER) if m.name == mode)
     keyed = keys.keys_for(mode)
     groups = (
         (title, [key for key in keyed if key.scope in (mode, "list")]),

@@ -43,7 +43,7 @@ class Jobs(ListScreen):
     columns: ClassVar[Sequence[Column]] = (
         Column("State", 11),
         Column("Kind", 8, drop=2),
-        Column("Subject", 20, flex=2),
+        Column("Subject", 30, flex=2),
         Column("Done", 9, "right", drop=4),
         Column("Tries", 5, "right", drop=3),
         Column("When", 12, drop=1),
@@ -108,12 +108,13 @@ class Jobs(ListScreen):
         glyph, tone = look.sign(glyphs, look.JOB, job.state)
         tries = "1 try" if job.attempts == 1 else f"{job.attempts} tries"
         lines: list[Line] = [
-            ((f"{glyph} {job.state}  ", tone), (f"{job.kind} {job.subject}", ""), (f"  {tries}", "dim")),
+            ((f"{glyph} {job.state}  ", tone), (f"{job.kind}  ", ""), (tries, "dim")),
+            *(((part, ""),) for part in wrapped(job.subject, width)[:2]),
             ((f"{job.id}  made {look.ago(job.created_at, now, glyphs, zone)}", "dim"),),
         ]
         if job.next_attempt_at:
             lines[-1] = (*lines[-1], (f"  next try {look.clock(job.next_attempt_at, zone)}", "dim"))
-        lines += [((part, "bad"),) for part in wrapped(job.error or "", width)[:4]]
+        lines += [((part, "bad"),) for part in wrapped(job.error or "", width)[: 6 - len(lines)]]
         detail.show(lines)
 
     # --- keys -------------------------------------------------------------------------------------

@@ -208,7 +208,7 @@ class ShotScreen(Finding, FramedList):
 ALBUM_COLUMNS = (
     Column("File", 18, flex=1),
     Column("Written", 12),
-    Column("Shows", 20, flex=3, drop=1),
+    Column("Shows", 32, flex=3, drop=1),
     Column("Taken", 16, drop=2),
     Column("Scene", 14, flex=1, drop=3),
 )
@@ -216,7 +216,7 @@ FOUND_COLUMNS = (
     Column("Near", 4),
     Column("File", 16, flex=1),
     Column("Written", 12),
-    Column("Shows", 20, flex=3),
+    Column("Shows", 34, flex=3),
     Column("Album", 14, flex=1, drop=1),
 )
 _BY_FILE = Order("file", "File", lambda shot: shot.name.casefold())

@@ -114,7 +114,7 @@ class Overview(ModeScreen):
         rows = tuple(Keyed(service.name, service) for service in told)
         ages = tuple(self._age(row.value) for row in rows)
         services.show(reuse(services.rows, rows), clock=ages, busy=self.state.busy)
-        services.styles.height = max(1, min(len(rows), max(5, self.size.height - 18))) + 1
+        services.styles.height = max(1, min(len(rows), max(6, self.size.height - 18))) + 1
 
     def _service(self, service: schema.ServiceStatus) -> Cells:
         glyph, tone = look.sign(self.glyphs, look.SERVICE, service.state)

@@ -41,10 +41,10 @@ class Scenes(ListScreen):
     BINDINGS: ClassVar[list[BindingType]] = bindings("scenes")
     NEEDS_ROW: ClassVar[frozenset[str]] = frozenset({"open", "stage_next", "stage_previous"})
     columns: ClassVar[Sequence[Column]] = (
-        Column("Scene", 20, flex=1),
+        Column("Scene", 32, flex=1),
         Column("Site", 10),
-        Column("Shows", 24, drop=1),
-        Column("Taken", 16, drop=2),
+        Column("Shows", 23, drop=2),
+        Column("Taken", 16, drop=1),
         Column("Size", 7, "right", drop=3),
     )
 
@@ -133,6 +133,15 @@ class Scenes(ListScreen):
             return ((("  None of them is live.", ""),), (("  L shows all again.", "dim"),))
         what = "This batch has no scenes." if self.shown_batch else "There are no scenes yet."
         return (((f"  {what}", ""),), (("  esc goes back to the batches.", "dim"),))
+
+    def render_body(self, dirty: frozenset[Part]) -> None:
+        if dirty & (self.PARTS | {"link"}):
+            self.query_one("#stages", Stages).pictures.doubt()
+        super().render_body(dirty)
+        if self.table.is_sent_last and not self.state.scenes.more and self.table.rows:
+            # `G` went to the last row that was at hand then; now the very last one is.
+            self.table.action_last()
+            self.table.is_sent_last = False
 
     def paint_pane(self) -> None:
         row, stages = self.selected, self.query_one("#stages", Stages)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from tui.state import State
 
 
+QUIET_S = 10.0
+"""The status comes every two seconds; a daemon that has said nothing for so long is not called live."""
+
+
 def header_line(state: State, now: float, glyphs: Glyphs, width: int, zone: tzinfo | None) -> Line:
     """`syncd 1.0 ● live  up 3d04h  queue 12  ↑ 4.1 MB/s            ▲ 1 guard  14:02`."""
     status, link = state.status, state.link
@@ -33,9 +37,12 @@ def header_line(state: State, now: float, glyphs: Glyphs, width: int, zone: tzin
         "live": [(f"{glyphs.ok} live", "ok")],
         "lost": [(f"{glyphs.bad} lost", "bad")],
     }[link.phase]
+    quiet_s = now - state.status_at if state.live and state.status_at is not None else 0.0
+    if quiet_s > QUIET_S:
+        left[-1] = (f"{glyphs.hold} no answer for {look.duration(quiet_s)}", "warn")
     right: list[Span] = []
     if status is not None:
-        if state.live:
+        if state.live and quiet_s <= QUIET_S:
             left.append((f"  up {look.duration(status.uptime_s + now - (state.status_at or now))}", "dim"))
             waiting = sum(queue.waiting + queue.running for queue in status.queues.values())
             if waiting:

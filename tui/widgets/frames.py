@@ -84,7 +84,7 @@ class Frames(Toned):
         if not self.with_pictures:
             return []
         wants = [frame.want(self.column - 2, self._rows(frame)) for frame in self.frames]
-        return [want for want in wants if want is not None and self.pictures.get(want) is None]
+        return [want for want in wants if want is not None and self.pictures.lacks(want)]
 
     def render_line(self, y: int) -> Strip:
         gap = self.strip((), 2)

@@ -38,6 +38,19 @@ def fit(text: str, width: int, align: str = "left", more: str = "…") -> str:
     return padding + text if align == "right" else text + padding
 
 
+def fit_end(text: str, width: int, more: str = "…") -> str:
+    """`text` in at most `width` cells, cut with `more` at its beginning where it is longer: of a path, the
+    name of the file is what tells."""
+    if cell_len(text) <= width:
+        return text
+    kept = ""
+    for character in reversed(text):
+        if cell_len(character) + cell_len(kept) + cell_len(more) > width:
+            break
+        kept = character + kept
+    return more + kept if width > 0 else ""
+
+
 def fit_spans(spans: Sequence[Span], width: int, more: str = "…") -> list[Span]:
     """The spans in exactly `width` cells, cut with `more` at the end where they are longer."""
     left = width - width_of(spans)

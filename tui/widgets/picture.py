@@ -57,7 +57,8 @@ class LibraryWant(NamedTuple):
 
 
 class SharedWant(NamedTuple):
-    """A file of a list of the exchange to ask for; `of` is `theirs`, or `near`, ours that looks like it."""
+    """A file of a list of the exchange to ask for; `of` is `theirs`, `near` (ours that looks like it), or
+    `ours` (`file_id` is then of the side `ours`)."""
 
     list_id: str
     file_id: int

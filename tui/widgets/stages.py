@@ -40,6 +40,7 @@ class Pictures:
 
     def __init__(self, limit: int = 64) -> None:
         self._kept: OrderedDict[AnyWant, list[Strip] | str] = OrderedDict()
+        self._doubtful: set[AnyWant] = set()
         self._limit = limit
 
     def get(self, want: AnyWant) -> list[Strip] | str | None:
@@ -47,8 +48,17 @@ class Pictures:
             self._kept.move_to_end(want)
         return self._kept.get(want)
 
+    def lacks(self, want: AnyWant) -> bool:
+        """Whether it is to be asked for."""
+        return want not in self._kept or want in self._doubtful
+
+    def doubt(self) -> None:
+        """What there was no picture of may have one now: it is asked for again when it is seen."""
+        self._doubtful = {want for want, picture in self._kept.items() if isinstance(picture, str)}
+
     def put(self, want: AnyWant, picture: list[Strip] | str) -> None:
         self._kept[want] = picture
+        self._doubtful.discard(want)
         while len(self._kept) > self._limit:
             self._kept.popitem(last=False)
 
@@ -107,7 +117,7 @@ class Stages(Toned):
             return []
         order = sorted(self.seen(), key=lambda pair: pair[0] != self.chosen)
         wants = [self._want(version) for _, version in order if not version.gone and not version.failure]
-        return [want for want in wants if want.rows > 0 and self.pictures.get(want) is None]
+        return [want for want in wants if want.rows > 0 and self.pictures.lacks(want)]
 
     def _want(self, version: schema.Version) -> Want:
         rows = self.size.height - 1 - FACTS

@@ -87,6 +87,8 @@ class VirtualTable(Toned, ScrollView, can_focus=True):
         self.marks: frozenset[str] = frozenset()
         self.busy: frozenset[str] = frozenset()
         self.ordered_by = ""
+        self.is_sent_last = False
+        """Whether the last move was to the last row."""
         self._at = 0
         self._index: dict[str, int] | None = None
         self._cache: dict[str, tuple[object, Strip]] = {}
@@ -156,6 +158,7 @@ class VirtualTable(Toned, ScrollView, can_focus=True):
     def _pick(self, position: int) -> None:
         position = max(0, min(position, len(self.rows) - 1))
         self._was_shown = True
+        self.is_sent_last = False
         self._at = position
         if self.cursor != self.rows[position].key:
             self.cursor = self.rows[position].key
@@ -220,6 +223,7 @@ class VirtualTable(Toned, ScrollView, can_focus=True):
 
     def action_last(self) -> None:
         self.move_to(len(self.rows) - 1)
+        self.is_sent_last = True
 
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
