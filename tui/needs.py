@@ -32,7 +32,10 @@ class Need(NamedTuple):
     copy: str = ""
 
 
-AUTH_COMMANDS = {"drive": "syncctl auth drive", "smugmug": "syncctl auth smugmug"}
+AUTH_COMMANDS = {
+    "drive": "syncctl auth drive", "smugmug": "syncctl auth smugmug", "names": "syncctl auth smugmug",
+}  # fmt: skip
+"""What other services lack is a key or password in the settings."""
 
 
 def needs(state: State) -> tuple[Need, ...]:
@@ -77,7 +80,7 @@ def _guard(key: str, guard: schema.Guard) -> Need:
 def _service(service: schema.ServiceStatus) -> Need:
     text = service.last_error or service.state.replace("_", " ")
     if service.state == "needs_auth":
-        command = AUTH_COMMANDS.get(service.name, f"syncctl auth {service.name}")
+        command = AUTH_COMMANDS.get(service.name, "syncctl config reload")
         return Need(
             f"service:{service.name}", "bad", "bad", service.name, f"needs sign-in: {text}",
             "y", "copy command", copy=command,

@@ -66,9 +66,14 @@ def needs(reply: schema.Status) -> Iterator[tuple[str, str, str, str]]:
         yield "partial", "watcher", "the folder cannot be watched and is polled: changes show later", ""
 
 
+_SIGN_INS = {"drive": "drive", "smugmug": "smugmug", "names": "smugmug"}
+"""Whom a service works for; what other services lack is a key or password in the settings."""
+
+
 def _remedy(service: schema.ServiceStatus) -> str:
     if service.state == "needs_auth":
-        return f"syncctl auth {service.name}"
+        account = _SIGN_INS.get(service.name)
+        return f"syncctl auth {account}" if account else "syncctl config reload"
     return f"syncctl resume {service.name}" if service.state == "failed" else ""
 
 

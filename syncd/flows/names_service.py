@@ -96,7 +96,7 @@ class NamesService:
         if behind := await self._names.push():
             trouble = trouble or (
                 "backing_off",
-                f"{len(behind):,} names wait for the mirror: {behind[0].reason}",
+                f"{_names(len(behind))} for the mirror: {behind[0].reason}",
             )
         await self._look_at_alerts()
         return trouble
@@ -148,3 +148,7 @@ class NamesService:
             since = await queries.mirror_waits_since(db)
         waits_since = datetime.fromisoformat(since) if since else None
         return alerts_of(await mirror.statistics(), await mirror.names(), waits_since, datetime.now(UTC))
+
+
+def _names(count: int) -> str:
+    return "1 name waits" if count == 1 else f"{count:,} names wait"

@@ -67,6 +67,19 @@ def test_status_says_first_what_needs_a_person_and_the_command() -> None:
     assert "4 items failed" in needs[5]
 
 
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("drive", "syncctl auth drive"), ("smugmug", "syncctl auth smugmug"),
+        ("names", "syncctl auth smugmug"), ("mirror", "syncctl config reload"),
+        ("describe", "syncctl config reload"),
+    ],
+)  # fmt: skip
+def test_what_helps_a_service_that_is_not_let_in_is_a_command_that_there_is(name: str, command: str) -> None:
+    services = [schema.ServiceStatus(name=name, state="needs_auth", since=AT, last_error="no")]
+    assert [need[3] for need in render_status.needs(status(services=services))] == [command]
+
+
 def test_activity_is_one_line() -> None:
     item = schema.ActivityItem(id=1, at=AT, kind="uploaded", service="site", subject="s", message=EVIL)
     line = render_status.activity_line(item, Look())
