@@ -87,9 +87,12 @@ def open_reader(path: Path) -> Any:
     return connection
 
 
-def _hamming(one: str, other: str) -> int:
-    """How many bits two hashes of hex digits differ in."""
-    return (int(one, 16) ^ int(other, 16)).bit_count()
+def _hamming(one: str, other: str) -> int | None:
+    """How many bits two hashes of hex digits differ in; NULL where a person has put none."""
+    try:
+        return (int(one, 16) ^ int(other, 16)).bit_count()
+    except ValueError:
+        return None
 
 
 def migrate(connection: Any, migrations: tuple[Migration, ...]) -> None:

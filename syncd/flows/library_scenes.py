@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import anyio.to_thread
 
 SAME = 8
 """Bits of 64 in which the hashes of two copies of one picture may differ."""
+
+_HASH = re.compile("[0-9a-fA-F]{16}")
 
 
 async def nearest_scenes(
@@ -25,10 +28,12 @@ def _nearest(
 ) -> list[str | None]:
     import numpy as np
 
+    # What a person has put there by hand may be no hash.
+    scenes = [scene for scene in scenes if _HASH.fullmatch(scene[1])]
     known = np.array([int(text, 16) for _, text in scenes], np.uint64)
     found: list[str | None] = []
     for text in hashes:
-        if text is None:
+        if text is None or not scenes or not _HASH.fullmatch(text):
             found.append(None)
             continue
         distances = np.bitwise_count(known ^ np.uint64(int(text, 16)))

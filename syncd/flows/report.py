@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from syncd.errors import ExitCode, SyncdError
+from syncd.errors import ExitCode, Refused, SyncdError
 from syncd.flows.site_plan import BatchPlan
 from syncd.model import Action, SkippedFile
 from syncd.text import now_text
@@ -79,10 +79,13 @@ class SyncRun:
     def look_again_in(self, batch_name: str, wait_s: float) -> None:
         self.again_s[batch_name] = min(wait_s, self.again_s.get(batch_name, wait_s))
 
-    def cancel(self) -> None:
-        """Ends it as it stands."""
+    def break_off(self, error: BaseException) -> None:
+        """Ends it as it stands: failed by what nobody foresaw, or cancelled."""
         self.duration_s = time.monotonic() - self.started
         self.state = "cancelled"
+        if isinstance(error, Exception):
+            self.state = "failed"
+            self.error = self.error or Refused(f"{type(error).__name__}: {error}")
 
     def finish(self) -> None:
         """Sets the final state from what happened."""

@@ -176,16 +176,16 @@ class SiteService:
             if whole and not run.options.dry_run:
                 row = await self.site.catalogue.write(lambda db: log.start(db, job_id=run.job_id))
             await (sync_until_settled(self.site, run) if whole else self.site.sync(run))
-        except BaseException:
-            run.cancel()
+        except BaseException as error:
+            run.break_off(error)
+            if row is not None:
+                with anyio.CancelScope(shield=True):
+                    await log_run(self.site, run, row)
             raise
         finally:
             self.running.remove(run)
             if not run.options.dry_run and (whole or run.did_something or self.last is None):
                 self.last = run
-            if row is not None and run.state == "cancelled":
-                with anyio.CancelScope(shield=True):
-                    await log_run(self.site, run, row)
         if not run.options.dry_run:
             if row is not None or run.did_something:
                 await log_run(self.site, run, row)

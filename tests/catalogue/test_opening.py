@@ -214,6 +214,25 @@ def test_libraries_with_the_wal_reset_bug_are_refused(version: tuple[int, ...], 
             _sqlite.check_library(version)
 
 
+async def test_rows_follow_those_they_hang_on_though_foreign_keys_are_off(path: Path) -> None:
+    """As the shell of SQLite has them, in which people delete rows by hand."""
+    async with Catalogue.open(path):
+        pass
+    with closing(sqlite3.connect(path)) as db:
+        hanging = db.execute(
+            "SELECT t.name, k.'table' FROM sqlite_schema t, pragma_foreign_key_list(t.name) k"
+            " WHERE t.type = 'table'"
+        ).fetchall()
+        assert len(hanging) > 15
+        for child, parent in hanging:
+            triggers = db.execute(
+                "SELECT group_concat(sql) FROM sqlite_schema WHERE type = 'trigger' AND tbl_name = ?",
+                (parent,),
+            ).fetchone()[0]
+            words = triggers.split() if triggers else []
+            assert child in words, f"rows of {child} stay when {parent} is deleted from"
+
+
 # --- migrations -----------------------------------------------------------------------------------
 
 NEXT = len(shipped_migrations()) + 1

@@ -30,8 +30,17 @@ def test_rows_deleted_by_hand_come_back(daemon: Daemon) -> None:
     daemon.wait_live(keys, 10)
     place.sql("DELETE FROM image_versions WHERE scene_id = 'b-1'")
     daemon.wait_live(keys, 10)
+    # The shell has foreign keys off.
+    for statement in ("DELETE FROM scenes WHERE scene_id = 'b-2'", "DELETE FROM public_site_batches"):
+        place.sql(statement)
+        assert not place.rows("PRAGMA foreign_key_check")
+        wait_for(lambda: sorted(place.live().values()) == keys, what=statement)
+    place.sql("UPDATE image_versions SET perceptual_hash = 'no hash' WHERE scene_id = 'b-0'")
+    assert len(daemon.call("POST", "/api/similar?max_distance=64", {"scene_id": "b-1"})["items"]) == 1
+    assert daemon.get("/api/scenes/b-0")["live"]
     assert daemon.sync()["state"] == "done"
     daemon.wait_idle()
+    assert daemon.services()["site"]["restarts"] == 0
     place.check()
 
 
