@@ -224,7 +224,8 @@ class DriveService:
         for event in active:
             if event.listing_due and event.account and not self.is_listing(event.event_id):
                 poller = self._pollers[event.account]
-                if poller.health.state == "running" and (poller.next_in_s or 1.0) > _LOOK_S:
+                wait_s = poller.next_in_s
+                if poller.health.state == "running" and (wait_s is None or wait_s > _LOOK_S):
                     poller.refresh()
         for poller in self._pollers.values():
             poller.look()

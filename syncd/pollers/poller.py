@@ -44,7 +44,7 @@ class Health(NamedTuple):
 
 
 class Poller:
-    """Runs `poll` when it is due. `interval_s()` is asked anew each time; None: nothing to do.
+    """Runs `poll` when it is due. `interval_s()` is asked anew each time; None: only when asked to.
 
     `poll` raises Transient (back-off: 1, 2, 4, 8, 16 s …, or what the other side asks for), AuthRejected
     (asks no more until `refresh`) or Refused (asked again at the next interval). `is_quota` tells a quota
@@ -159,6 +159,8 @@ class Poller:
             if self._failures:  # a back-off that is over comes before the interval
                 regular_s = min(regular_s, self._not_before_s)
             due_s = regular_s if due_s is None else min(due_s, regular_s)
+        elif self._failures and due_s is None:  # what was asked for once is tried until it is done
+            due_s = self._not_before_s
         return None if due_s is None else max(due_s, self._not_before_s)
 
     async def _failed(self, error: SyncdError) -> None:

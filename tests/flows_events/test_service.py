@@ -212,6 +212,18 @@ async def test_an_event_whose_folder_nobody_sees_says_so_and_ends_its_jobs(
             assert (await events_now(db, desk.service)).blocked == []
 
 
+async def test_an_event_that_was_never_followed_is_listed_when_asked_for(desk: Desk, fake: FakeDrive) -> None:
+    folder = fake.add_folder("Wedding", fake.root)
+    fake.add_file("a.jpg", folder, picture(1))
+    fake.fail("files.list", error(503, "backendError"), error(503, "backendError"))
+    async with desk.running():
+        made = await desk.events.create(schema.EventRequest(name="Wedding", drive_folder_id=folder))
+        with anyio.fail_after(15):
+            job = await desk.jobs.outcome((await desk.events.sync(made.event_id)).job_id)
+        event = await desk.events.get(made.event_id)
+        assert (job.state, event.photos, event.state, event.next_sync_at) == ("done", 1, "disabled", None)
+
+
 async def test_nothing_waits_for_an_answer_about_a_new_event(
     desk: Desk, fake: FakeDrive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
