@@ -154,6 +154,15 @@ async def drop_list(db: aiosqlite.Connection, list_id: str) -> None:
     await db.execute("DELETE FROM sync_export_lists WHERE list_id = ?", (list_id,))
 
 
+async def drop_unfinished(db: aiosqlite.Connection) -> None:
+    """Forgets lists whose analysis came to no end, and could not be forgotten then: the disk was full."""
+    await db.execute(
+        "DELETE FROM sync_export_lists WHERE role = 'asks' AND status IN ('running', 'failed')"
+        " AND list_file IS NOT NULL AND NOT EXISTS (SELECT 1 FROM sync_operations o"
+        " WHERE o.list_id = sync_export_lists.list_id AND o.kind = 'analyze' AND o.status = 'completed')"
+    )
+
+
 async def add_list(db: aiosqlite.Connection, list_id: str, **values: object) -> None:
     """A new list; `values` are columns of sync_export_lists."""
     await db.execute(

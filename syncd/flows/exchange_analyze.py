@@ -156,6 +156,7 @@ class _Analysis:
         """The list into the archive and into its file; neither where this fails."""
         archive, list_id = self._archive, self._list_id
         total = difference.hash_files + difference.url_files
+        await archive.write(queries.drop_unfinished)
         await archive.write(lambda db: queries.drop_list(db, list_id))
         await archive.write(
             lambda db: queries.add_list(

@@ -64,10 +64,7 @@ class Folder:
             for name in names:
                 path = path / name
                 if make:
-                    with suppress(FileExistsError):
-                        os.mkdir(name, 0o700, dir_fd=descriptor)
-                        if shared:
-                            os.chmod(name, _SHARED_FOLDER, dir_fd=descriptor)
+                    _make(path, name, descriptor, shared=shared)
                 inner = _opened(name, _FOLDER, descriptor)
                 os.close(descriptor)
                 descriptor = inner
@@ -93,7 +90,7 @@ def open_folder(path: Path, *, make: bool = False) -> Iterator[Folder]:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         words = "be made" if make else "be opened"
-        raise _refusal(error, f"the folder {printable(str(path))} cannot {words}") from error
+        raise refusal(error, f"the folder {printable(str(path))} cannot {words}") from error
     try:
         yield Folder(path, descriptor)
     finally:
@@ -135,7 +132,7 @@ def copy(source: int, target: Path, *, clone: bool = True, shared: bool = False)
     except OSError as error:
         with suppress(OSError):
             target.unlink()
-        raise _refusal(error, f"{printable(str(target.parent))} cannot be written to") from error
+        raise refusal(error, f"{printable(str(target.parent))} cannot be written to") from error
     finally:
         if descriptor >= 0:
             os.close(descriptor)
@@ -150,7 +147,7 @@ def place(staged: Path, folder: Folder, name: str) -> bool:
         return False
     except OSError as error:
         if error.errno in _FULL:
-            raise _refusal(error, f"{printable(str(folder.path))} cannot be written to") from error
+            raise refusal(error, f"{printable(str(folder.path))} cannot be written to") from error
         try:  # a file system without hard links: the name is claimed first, then what claimed it replaced
             os.close(
                 os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666,
@@ -160,7 +157,7 @@ def place(staged: Path, folder: Folder, name: str) -> bool:
         except FileExistsError:
             return False
         except OSError as failure:
-            raise _refusal(failure, f"{printable(str(folder.path))} cannot be written to") from failure
+            raise refusal(failure, f"{printable(str(folder.path))} cannot be written to") from failure
         return True
     staged.unlink()
     return True
@@ -171,7 +168,7 @@ def replace(staged: Path, folder: Folder, name: str) -> None:
     try:
         os.replace(staged, name, dst_dir_fd=folder.descriptor)
     except OSError as error:
-        raise _refusal(error, f"{printable(str(folder.path / name))} cannot be written") from error
+        raise refusal(error, f"{printable(str(folder.path / name))} cannot be written") from error
 
 
 def is_as_was(descriptor: int, before: os.stat_result) -> bool:
@@ -192,7 +189,7 @@ def locked(folder: Folder, name: str) -> Iterator[None]:
             name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666, dir_fd=folder.descriptor
         )
     except OSError as error:
-        raise _refusal(error, f"{printable(str(folder.path))} cannot be written to") from error
+        raise refusal(error, f"{printable(str(folder.path))} cannot be written to") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -223,6 +220,17 @@ def refuse_locked(folder: Folder, name: str) -> None:
 
 def _in_use(folder: Folder) -> Refused:
     return Refused(f"an export into {printable(str(folder.path))} is running", hint="wait until it has ended")
+
+
+def _make(path: Path, name: str, folder: int, *, shared: bool) -> None:
+    try:
+        os.mkdir(name, 0o700, dir_fd=folder)
+        if shared:
+            os.chmod(name, _SHARED_FOLDER, dir_fd=folder)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise refusal(error, f"the folder {printable(str(path))} cannot be made") from error
 
 
 def _opened(name: str, flags: int, folder: int | None) -> int:
@@ -273,7 +281,8 @@ def _copied(source: int, target: int) -> Content:
     return Content(digest.hexdigest(), total)
 
 
-def _refusal(error: OSError, what: str) -> Refused | Transient:
+def refusal(error: OSError, what: str) -> Refused | Transient:
+    """What an error of the file system means; `what` could not be done."""
     if error.errno in _FULL:
         return Transient(f"{what}: the disk is full", hint="free some space, and do it again: it goes on")
     return Refused(f"{what}: {(error.strerror or str(error)).lower()}")

@@ -21,6 +21,7 @@ from syncd.catalogue.jobs import JobRow
 from syncd.config import Config
 from syncd.control import schema
 from syncd.errors import Refused, SyncdError
+from syncd.flows import exchange_copy as copying
 from syncd.flows import exchange_files as formats
 from syncd.flows.exchange_after import clean, verify
 from syncd.flows.exchange_analyze import analyze
@@ -105,14 +106,14 @@ class ExchangeService:
     ) -> Callable[[JobRow, Progress], Awaitable[Outcome]]:
         async def run(job: JobRow, progress: Progress) -> Outcome:
             try:
-                outcome = await work(job.payload, progress)
-            except SyncdError as error:
-                self._emit("failed", self.name, job.subject, f"{job.kind}: {error}", None)
-                return Outcome("failed", {"hint": error.hint}, str(error))
+                return await work(job.payload, progress)
             except Exception as error:  # noqa: BLE001 - one job's failure is not the service's
-                _log.error("exchange failed", kind=job.kind, error=describe(error), exc_info=True)
-                return Outcome("failed", {"hint": "the daemon's log says more"}, describe(error))
-            return outcome
+                known = _known(error)
+                if known is None:
+                    _log.error("exchange failed", kind=job.kind, error=describe(error), exc_info=True)
+                    return Outcome("failed", {"hint": "the daemon's log says more"}, describe(error))
+                self._emit("failed", self.name, job.subject, f"{job.kind}: {known}", None)
+                return Outcome("failed", {"hint": known.hint}, str(known))
 
         return run
 
@@ -233,6 +234,15 @@ class ExchangeService:
             last = await queries.last_start(db, list_id, "import")
         is_newer = last is not None and datetime.fromisoformat(last).timestamp() < one.modified_ns / 1e9
         return is_newer and not self._tried[one]
+
+
+def _known(error: Exception) -> SyncdError | None:
+    """What an error, or one of several that came together, says to whoever asked; None for a mistake here."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, OSError) and error.errno is not None:
+        return copying.refusal(error, f"{printable(str(error.filename or 'a file'))} cannot be worked on")
+    return error if isinstance(error, SyncdError) else None
 
 
 class _Manifest(NamedTuple):

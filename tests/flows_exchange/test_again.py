@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from syncd.catalogue import exchange_images
+from syncd.catalogue import exchange, exchange_images
 from syncd.errors import Transient
 from tests.flows_exchange.conftest import Desk
 from tests.flows_exchange.indafoto import Indafoto
@@ -139,3 +139,22 @@ async def test_what_was_placed_before_the_disk_was_full_needs_no_room(
     with pytest.raises(Transient, match="do not fit"):
         await desk.export(theirs.path, found.list_file, tmp_path / "other")
     assert list((tmp_path / "other").iterdir()) == []
+
+
+async def test_a_list_that_was_not_finished_goes_with_the_next_analysis(
+    desk: Desk, ours: Indafoto, theirs: Indafoto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await desk.analyze(ours.path, theirs.path)
+
+    async def full(*about: object, **more: object) -> None:
+        raise Transient("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(exchange, "add_wanted", full)
+        patch.setattr(exchange, "drop_list", full)
+        with pytest.raises((Transient, ExceptionGroup)):
+            await desk.analyze(ours.path, theirs.path, list_id="half-made")
+    assert ours.sql("SELECT count(*) FROM sync_export_lists") == [(2,)]
+    second = await desk.analyze(ours.path, theirs.path)
+    lists = ours.sql("SELECT list_id, status FROM sync_export_lists ORDER BY id")
+    assert lists == [(first.list_id, "pending"), (second.list_id, "pending")]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -124,3 +126,29 @@ async def test_images_are_in_step_with_versions(desk: Desk) -> None:
     assert [(uuid.version, uuid.variant) for uuid in uuids] == [(7, RFC_4122)] * 2
     assert len(set(uuids)) == 2
     assert await run("DELETE FROM public_site_batches") == []
+
+
+async def test_errors_of_disks_are_said_in_plain_words(desk: Desk, tmp_path: Path) -> None:
+    """A file system without room for another name, as one that is full has it."""
+    theirs = Indafoto(tmp_path / "theirs")
+    theirs.add(b"a photo" * 100, author="Anna")
+    found = await desk.analyze(None, theirs.path)
+    config = replace(Config(), daemon=replace(DaemonConfig(), state_dir=desk.folder))
+    service = ExchangeService(desk.catalogue, lambda: config, lambda *entry: None)
+    disk = tmp_path / "disk"
+
+    def full(*about: Any, **more: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "ab")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(service.run, Handle())  # type: ignore[arg-type]
+        for name in ("mkdir", "fsync"):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(os, name, full)
+                payload = {"list_file": found.list_file, "output_dir": str(disk), "db": str(theirs.path)}
+                job = await service.jobs.submit(exchange_service.EXPORT, "x", payload)
+                row = await service.jobs.outcome(job.id)
+            assert row.error is not None and row.error.endswith("the disk is full"), (name, row.error)
+            assert row.result is not None and "free some space" in row.result["hint"]
+            disk.mkdir(exist_ok=True)
+        tasks.cancel_scope.cancel()
