@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import msgspec
@@ -206,7 +206,8 @@ class _Connection(web.RequestHandler):
 
     def _refuse(self, transport: asyncio.BaseTransport) -> None:
         """Says why, and hangs up a moment later: at once, the client would find a broken pipe instead."""
-        assert isinstance(transport, asyncio.Transport)
+        # A cast: the transports of uvloop do all that those of asyncio do, and are no subclass.
+        transport = cast("asyncio.Transport", transport)
         self._refused = True
         self._server.refused += 1
         if self._server.refused > CONNECTION_LIMIT:

@@ -437,16 +437,21 @@ from pathlib import Path
 from tests.control.conftest import serving
 from tests.control.memory_api import MemoryApi
 from syncd.control.client import ControlClient
-from syncd.control.server import ControlServer
+from syncd.control.server import CONNECTION_LIMIT, ControlServer
 async def main():
     async with serving(ControlServer(MemoryApi(), Path(sys.argv[1]))):
         print((await ControlClient(sys.argv[1]).status()).access)
+        held = [await anyio.connect_unix(sys.argv[1]) for _ in range(CONNECTION_LIMIT)]
+        async with await anyio.connect_unix(sys.argv[1]) as one_too_many:
+            print((await one_too_many.receive()).split()[1].decode())
+        for stream in held:
+            await stream.aclose()
 anyio.run(main, backend_options={"use_uvloop": True})
 print(Path(sys.argv[1]).exists())
 """
     command = [sys.executable, "-c", script, str(socket_path)]
     done = await anyio.run_process(command, check=False)
-    assert done.stdout.split() == [b"full", b"False"], done.stderr.decode()
+    assert done.stdout.split() == [b"full", b"503", b"False"], done.stderr.decode()
 
 
 # --- the stream -------------------------------------------------------------------------------------
