@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,14 +39,15 @@ def read_dsn(dsn: str) -> Address:
     from psycopg import ProgrammingError
     from psycopg.conninfo import conninfo_to_dict
 
-    try:
+    given: dict[str, Any] | None = None
+    with suppress(ProgrammingError):
         given = {key: value for key, value in conninfo_to_dict(dsn).items() if value is not None}
-    except ProgrammingError:
+    if given is None or _is_cut_up(dsn, str(given.get("port", ""))):
         raise Refused(
             "dsn in [mirror] is not the address of a Postgres database",
             hint="write postgresql://USER:PASSWORD@HOST:5432/DATABASE, with special characters of the"
             " password percent-encoded (@ is %40, / is %2F)",
-        ) from None
+        )
     host = str(given.get("host") or given.get("hostaddr") or os.environ.get("PGHOST", ""))
     port = given.get("port") or os.environ.get("PGPORT") or 5432
     parameters: dict[str, Any] = {
@@ -60,6 +62,14 @@ def read_dsn(dsn: str) -> Address:
     }
     user = str(given.get("user") or os.environ.get("PGUSER", ""))
     return Address(parameters, f"Postgres at {host}:{port}" if host else "Postgres on this machine", user)
+
+
+def _is_cut_up(dsn: str, ports: str) -> bool:
+    """Whether a part of the password was taken for the host, the port or the database, and would be shown."""
+    person = dsn.partition("://")[2].partition("?")[0].rpartition("@")[0]
+    return any(char in person for char in "@/") or any(
+        port and not port.isdecimal() for port in ports.split(",")
+    )
 
 
 def _verified(given: dict[str, Any], host: str) -> dict[str, str]:

@@ -492,7 +492,15 @@ async def test_a_server_that_is_verified(database: Database, tmp_path: Path) -> 
                 assert "sslrootcert" in (error.hint or "")
 
 
-@pytest.mark.parametrize("dsn", ["nonsense hush-hush", "postgresql://u:hush hush@h/d", "mysql://u:hush@h/d"])
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "nonsense hush-hush", "postgresql://u:hush hush@h/d", "mysql://u:hush@h/d",
+        # what is not percent-encoded ends up in another part of the address
+        "postgresql://u:a@hush@h/d", "postgresql://u:hush/x@h/d", "postgresql://u:12/hush@h/d",
+        "postgresql://u:p@h:hush/d",
+    ],
+)  # fmt: skip
 def test_what_is_no_address_is_not_repeated(dsn: str) -> None:
     with pytest.raises(Refused, match="is not the address") as caught:
         read_dsn(dsn)
