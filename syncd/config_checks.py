@@ -10,6 +10,7 @@ from typing import Any
 
 from syncd.config import Config
 from syncd.mail_settings import check_address, read_smtp_url
+from syncd.text import printable
 
 DEFAULT_INTERVAL = "drive.default_interval_minutes"
 _SOCKET_LIMIT_BYTES = 107  # sun_path of unix(7), without its NUL
@@ -199,6 +200,9 @@ def doubts(config: Config) -> Iterator[str]:
     base = _real(config.storage.base_path)
     if config.storage.type == "local" and _real(config.daemon.state_dir).is_relative_to(base):
         yield '[daemon] "state_dir" lies inside base_path: do not serve that folder to others'
+    key = config.drive.service_account_file
+    if key and not os.access(key, os.R_OK):
+        yield f'[drive] "service_account_file": {printable(key)} is not there, or cannot be read'
 
 
 def _real(path: Path) -> Path:

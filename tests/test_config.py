@@ -362,6 +362,14 @@ def test_an_endpoint_takes_the_place_of_the_account(tmp_path: Path) -> None:
     assert "unencrypted to nas.lan" in warning
 
 
+def test_a_key_file_that_is_missing_is_said(tmp_path: Path) -> None:
+    text = '[drive]\nservice_account_file = "key.json"'
+    (warning,) = load(tmp_path, text).warnings
+    assert f"{tmp_path}/key.json is not there" in warning
+    (tmp_path / "key.json").write_text("{}")
+    assert load(tmp_path, text).warnings == ()
+
+
 @pytest.mark.parametrize(
     ("url", "fits"),
     [
