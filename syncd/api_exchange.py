@@ -138,7 +138,7 @@ class ExchangeAnswers:
         payload = {**msgspec.to_builtins(request), **(more or {})}
         job = await self._service.jobs.submit(kind, subject, payload)
         row = await self._service.jobs.outcome(job.id)
-        if row.state == "failed" or row.result is None:
+        if row.state in ("failed", "refused") or row.result is None:
             hint = (row.result or {}).get("hint")
             raise Refused(row.error or f"the job was {row.state}", hint=hint)
         return msgspec.convert(row.result, shape)

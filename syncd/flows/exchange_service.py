@@ -112,6 +112,9 @@ class ExchangeService:
                 if known is None:
                     _log.error("exchange failed", kind=job.kind, error=describe(error), exc_info=True)
                     return Outcome("failed", {"hint": "the daemon's log says more"}, describe(error))
+                if job.payload.get("dry_run"):
+                    # Who tries a path that is wrong is told so: no work failed that somebody has to see to.
+                    return Outcome("refused", {"hint": known.hint}, str(known))
                 self._emit("failed", self.name, job.subject, f"{job.kind}: {known}", None)
                 return Outcome("failed", {"hint": known.hint}, str(known))
 

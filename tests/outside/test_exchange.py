@@ -58,6 +58,10 @@ def test_a_syncd_and_an_indafoto_complete_each_other(place: Installation, tmp_pa
         assert len(held(place)) == 2
         counted = ask("analyze", remote_db=anna.path, dry_run=True)
         assert (counted["list_id"], counted["list_file"], counted["dry_run"]) == (None, None, True)
+        wrong = {"remote_db": str(tmp_path / "nowhere.db"), "dry_run": True}
+        refused = daemon.call("POST", "/api/exchange/analyze", wrong, status=409)
+        assert "no such file" in refused["detail"] and refused["hint"]
+        assert daemon.get("/api/jobs?state=failed")["items"] == [], "there is nothing to see to"
         found = ctl("analyze", "--remote-db", anna.path)
         expected = {"total_files": 4, "hash_files": 2, "url_files": 2, "total_bytes": None}
         assert expected.items() <= found.items() and expected.items() <= counted.items()
