@@ -45,6 +45,8 @@ def status(one: schema.LibraryStatus, look: Look) -> list[str]:
         lines += [f"  {printable(error)}" for error in one.errors[:MANY]]
         if len(one.errors) > MANY:
             lines.append(f"  … and {len(one.errors) - MANY:,} more; --json has them all")
+    if one.state == "refused":
+        lines.append("What would go, and how to let it: syncctl guards")
     return lines
 
 

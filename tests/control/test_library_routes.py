@@ -119,3 +119,5 @@ def test_progress_is_told_in_words() -> None:
     assert "running, every album: 12 of 120 albums" in text
     assert "1,854 of 18,543" in text
     assert "Cup, Gala" in text
+    held = msgspec.structs.replace(now, state="refused", in_progress=False, errors=["65 photos are gone"])
+    assert "syncctl guards" in status(held, Look(None, False))[-1]
