@@ -51,11 +51,11 @@ class Homes:
 
     async def note(self, homeless: Collection[EventRow]) -> None:
         """These events have no account now."""
-        names, trouble = await self._names()
+        names, trouble = await self._names() if homeless else ([], None)
         self.nobody = self._why_nobody(trouble) if homeless and not names else None
         ids = {event.event_id for event in homeless}
         self._unasked = {name: error for name, error in self._unasked.items() if name in ids}
-        if ids and anyio.current_time() >= self._due_s:
+        if names and anyio.current_time() >= self._due_s:
             self._wake.set()
 
     def health(self, event_id: str) -> Health:
@@ -78,12 +78,13 @@ class Homes:
         while True:
             await self._wake.wait()
             self._wake = anyio.Event()
-            self._due_s = anyio.current_time() + _AGAIN_S
             async with self._catalogue.reader() as db:
                 homeless = [event for event in await queries.active(db) if event.account is None]
-            names, _ = await self._names()
-            for event in homeless if names else ():
-                await self._find(event, names)
+            names, _ = await self._names() if homeless else ([], None)
+            if names:  # else they are asked as soon as there are any
+                self._due_s = anyio.current_time() + _AGAIN_S
+                for event in homeless:
+                    await self._find(event, names)
 
     async def _find(self, event: EventRow, names: list[str]) -> None:
         event_id = event.event_id
