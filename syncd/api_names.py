@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -142,7 +142,7 @@ class NamesAnswers:
         if request.dry_run:
             items = await self._names.plan(request.album_keys or None, threshold=self._threshold(request))
             renamed = sum(item.action == "rename" for item in items)
-            return self._report(request, items, renamed=renamed, kept=len(items) - renamed)
+            return self._report(request, items, renamed=renamed)
         await self._names.signed_in()
         subject = ", ".join(request.album_keys) if request.album_keys else "all albums"
         return await self._as_job(JOB_APPLY, subject[:200], request, schema.NamesReport)
@@ -197,7 +197,6 @@ class NamesAnswers:
             request,
             done.items,
             renamed=len(done.renamed),
-            kept=len(done.items) - len(done.renamed) - len(done.failed),
             failed=_reasons(done.failed),
             mirror_failed=_reasons(done.behind),
         )
@@ -236,17 +235,25 @@ class NamesAnswers:
         return self._config().names.drift_threshold
 
     def _report(
-        self, request: schema.NamesApply, items: list[PlannedName], *, renamed: int, kept: int, **more: Any
+        self,
+        request: schema.NamesApply,
+        items: list[PlannedName],
+        *,
+        renamed: int,
+        failed: Sequence[schema.AlbumReason] = (),
+        mirror_failed: Sequence[schema.AlbumReason] = (),
     ) -> schema.NamesReport:
         threshold = self._threshold(request)
+        skipped = sum(item.action == "skip" for item in items)
         return schema.NamesReport(
             items=_items(items),
             renamed=renamed,
-            kept=kept,
-            failed=more.pop("failed", []),
+            kept=len(items) - renamed - len(failed) - skipped,
+            skipped=skipped,
+            failed=list(failed),
             dry_run=request.dry_run,
+            mirror_failed=list(mirror_failed),
             threshold=0 if threshold is None else threshold,
-            **more,
         )
 
     async def _known(self, album_keys: list[str] | None) -> None:

@@ -50,7 +50,8 @@ def applied(report: schema.NamesReport, look: Look) -> list[str]:
     shown = [item for item in report.items if item.action == "rename"]
     lines = _items(shown, look) if shown else []
     done = "would be renamed" if report.dry_run else "renamed"
-    lines.append(f"{plural(report.renamed, 'album')} {done}, {report.kept:,} kept")
+    skipped = f", {report.skipped:,} skipped" if report.skipped else ""
+    lines.append(f"{plural(report.renamed, 'album')} {done}, {report.kept:,} kept{skipped}")
     return lines + _reasons(report.failed, "not renamed", look) + _behind(report.mirror_failed, look)
 
 

@@ -76,8 +76,8 @@ class AlbumReason(Reply, frozen=True, kw_only=True):
 
 class NamesReport(Reply, frozen=True, kw_only=True):
     """`renamed` have the new name on SmugMug; of those, `mirror_failed` are still to get it in the mirror,
-    which is tried again until it has. `kept` counts the others that were not to be renamed. A dry run says
-    what would be."""
+    which is tried again until it has. `kept` counts the others that were not to be renamed, `skipped` those
+    that are empty or not read yet. A dry run says what would be."""
 
     items: list[NameItem]
     renamed: int
@@ -86,6 +86,7 @@ class NamesReport(Reply, frozen=True, kw_only=True):
     dry_run: bool
     mirror_failed: list[AlbumReason] = []
     threshold: float = 20
+    skipped: int = 0
 
 
 class NamesVerifyItem(Reply, frozen=True, kw_only=True):
