@@ -19,7 +19,7 @@ from syncd.errors import AuthRejected, Refused, SyncdError, Transient
 from syncd.log import forget_secret, register_secret
 from syncd.remotes.bearer import AccessToken, BearerTokens
 from syncd.remotes.drive_errors import explain_drive
-from syncd.remotes.http import Answer, ApiClient, explain_plainly, parsed, retry_after_s, said
+from syncd.remotes.http import Answer, ApiClient, NotFound, explain_plainly, parsed, retry_after_s, said
 from syncd.remotes.oauth import Grant, Started
 from syncd.remotes.pacer import Pacer, RateLimited
 from syncd.remotes.tokens import StaleGeneration, StoredToken, TokenStore
@@ -32,6 +32,7 @@ _TOKEN_REQUESTS_PER_SECOND: Final = 5
 _TOKEN_ATTEMPTS: Final = 2  # whoever needs the token tries again as well
 _UNKNOWN_LIFE_S: Final = 300.0
 _JWT_LIFE_S: Final = 3600
+_NAMELESS: Final = "me"
 _RETRIED: Final = frozenset(("internal_failure", "server_error", "temporarily_unavailable"))
 AGAIN: Final = (
     'sign in again: syncctl auth drive. A Google project whose consent screen is in "Testing" loses its '
@@ -163,19 +164,25 @@ class InstalledApp:
         return Grant(await self._who(granted.access.value), _values(granted, granted.refresh_token))
 
     async def _who(self, access_token: str) -> str:
-        """The e-mail address of the account."""
+        """The e-mail address of the account; "me" where what stands before Drive knows only files."""
         pacer = Pacer(self._config.requests_per_second)
         client = ApiClient(
             "Google Drive", self._config.api_base_url, pacer=pacer, explain=explain_drive, **self._client
         )
         async with client as api:
-            about = await api.json(
-                "GET",
-                "/drive/v3/about",
-                what="see whose Drive this is",
-                params={"fields": "user(emailAddress)"},
-                headers={"Authorization": f"Bearer {access_token}"},
-            )
+            try:
+                about = await api.json(
+                    "GET",
+                    "/drive/v3/about",
+                    what="see whose Drive this is",
+                    params={"fields": "user(emailAddress)"},
+                    headers={"Authorization": f"Bearer {access_token}"},
+                    explain=lambda answer: (explain_plainly if answer.status == 404 else explain_drive)(
+                        answer
+                    ),
+                )
+            except NotFound:
+                return _NAMELESS
         user = about.get("user")
         address = user.get("emailAddress") if isinstance(user, dict) else None
         if not isinstance(address, str) or not address:

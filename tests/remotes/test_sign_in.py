@@ -16,7 +16,7 @@ from syncd.remotes import oauth
 from syncd.remotes.google_oauth import InstalledApp, TokenEndpoint
 from syncd.remotes.oauth import SignedIn, SignIns, code_of
 from syncd.remotes.tokens import TokenStore
-from tests.fakes.faults import error, token_error
+from tests.fakes.faults import error, says, token_error
 from tests.fakes.google_drive import ACCOUNT, FakeDrive
 from tests.remotes.conftest import Clock, config_of
 
@@ -170,6 +170,14 @@ async def test_a_project_without_the_api_is_told_so(
     with pytest.raises(AuthRejected) as caught:
         await sign_ins.finish(flow_id, await consented(url))
     assert caught.value.hint is not None and "enable the Google Drive API" in caught.value.hint
+
+
+async def test_a_gateway_that_knows_only_files_is_enough(
+    drive: FakeDrive, provider: InstalledApp, sign_ins: SignIns
+) -> None:
+    drive.fail("about", says(404, b"404: Not Found", "text/plain"))
+    url, flow_id = await sign_ins.begin(provider)
+    assert await sign_ins.finish(flow_id, await consented(url)) == SignedIn("drive", "me")
 
 
 async def test_a_client_that_google_does_not_know(
