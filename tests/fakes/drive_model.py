@@ -87,6 +87,9 @@ class Model:
         root.drive_id = root.id
         self.members[root.id] = set(members)
         self.logs[root.id] = Log(90_000 + 1_000 * len(self.logs))
+        for member in members:  # one entry of its own kind, and none for what is on the drive
+            self.add_account(member)
+            self.logs[member].add(root.id, root.created)
         return root.id
 
     # --- what people do -------------------------------------------------------------------------------

@@ -224,18 +224,19 @@ class FakeDrive(Model, SignIn):
         entries = log.since(int(token))
         if self.empty_pages > 0:
             self.empty_pages -= 1
-            return self._feed_page(request, account, [], log.issue(int(token)), None)
+            return self._feed_page(request, account, corpus, [], log.issue(int(token)), None)
         size = min(size, self.page_limit or size)
         page, rest = entries[:size], entries[size:]
         following = log.issue(rest[0][0]) if rest else None
         return self._feed_page(
-            request, account, page, following, log.issue(log.last + 1) if not rest else None
+            request, account, corpus, page, following, log.issue(log.last + 1) if not rest else None
         )
 
     def _feed_page(
         self,
         request: web.Request,
         account: str,
+        corpus: str,
         page: list[tuple[int, str, str]],
         following: str | None,
         start: str | None,
@@ -243,6 +244,19 @@ class FakeDrive(Model, SignIn):
         changes = []
         for _, item_id, at in page:
             item = self.items[item_id]
+            if item_id in self.members and item_id != corpus:
+                drive = {"kind": "drive#drive", "id": item_id, "name": item.name}
+                changes.append(
+                    {
+                        "kind": "drive#change",
+                        "type": "drive",
+                        "changeType": "drive",
+                        "time": at,
+                        "removed": False,
+                    }
+                    | {"driveId": item_id, "drive": drive}
+                )
+                continue
             change = {"kind": "drive#change", "type": "file", "changeType": "file", "time": at}
             gone = not self.visible(item, account)
             if gone and request.query.get("includeRemoved", "true") != "true":

@@ -118,6 +118,16 @@ async def test_shared_items_are_hidden_by_restrict_to_my_drive(browser: Browser)
     assert "parents" not in page["changes"][0]["file"]
 
 
+async def test_a_new_membership_is_one_entry_about_the_drive(browser: Browser) -> None:
+    token = (await browser.get("/changes/startPageToken"))[1]["startPageToken"]
+    shared = browser.drive.add_shared_drive("Agency", ACCOUNT)
+    browser.drive.add_file("a.jpg", shared, b"1")
+    _, page = await browser.get("/changes", pageToken=token)
+    (change,) = page["changes"]
+    assert (change["changeType"], change["driveId"], change["removed"]) == ("drive", shared, False)
+    assert not {"file", "fileId"} & change.keys()
+
+
 async def test_tokens_belong_to_their_feed(browser: Browser) -> None:
     drive = browser.drive
     shared = drive.add_shared_drive("Agency", ACCOUNT)

@@ -94,7 +94,9 @@ async def test_folders_shared_with_the_account_are_in_its_feed(drive: FakeDrive,
 
 
 async def test_a_shared_drive_has_a_feed_of_its_own(drive: FakeDrive, google: GoogleDrive) -> None:
+    before = await google.start_page_token()
     shared = drive.add_shared_drive("Agency", ACCOUNT)
+    assert (await drained(google, before))[0] == []  # that there is a drive concerns no file
     mine, theirs = await google.start_page_token(), await google.start_page_token(shared)
     photo = drive.add_file("a.jpg", shared, b"x")
     assert (await drained(google, mine))[0] == []
