@@ -12,6 +12,7 @@ import aiosqlite
 import msgspec
 
 from syncd.catalogue import exchange as queries
+from syncd.catalogue import jobs as job_queries
 from syncd.catalogue.exchange import FileRow, ListRow
 from syncd.catalogue.exchange_archive import Archive
 from syncd.control import schema
@@ -134,9 +135,12 @@ class ExchangeAnswers:
         shape: type[Shape],
         more: dict[str, str] | None = None,
     ) -> Shape:
-        """Long work is a job, so that it shows, can be cancelled, and outlives whoever asked for it."""
+        """Long work is a job, so that it shows, can be cancelled, and outlives whoever asked for it. Who asks
+        again, after the daemon was restarted say, joins the work that is going on."""
         payload = {**msgspec.to_builtins(request), **(more or {})}
-        job = await self._service.jobs.submit(kind, subject, payload)
+        async with self._service.catalogue.reader() as db:
+            same = [job for job in await job_queries.open_of(db, kind) if job.payload == payload]
+        job = same[0] if same else await self._service.jobs.submit(kind, subject, payload)
         row = await self._service.jobs.outcome(job.id)
         if row.state in ("failed", "refused") or row.result is None:
             hint = (row.result or {}).get("hint")

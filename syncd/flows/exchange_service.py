@@ -15,6 +15,7 @@ import anyio.to_thread
 import msgspec
 
 from syncd.catalogue import exchange as queries
+from syncd.catalogue import jobs as job_queries
 from syncd.catalogue.database import Catalogue
 from syncd.catalogue.exchange_archive import Archive, open_archive
 from syncd.catalogue.jobs import JobRow
@@ -25,7 +26,7 @@ from syncd.flows import exchange_copy as copying
 from syncd.flows import exchange_files as formats
 from syncd.flows.exchange_after import clean, verify
 from syncd.flows.exchange_analyze import analyze
-from syncd.flows.exchange_export import export
+from syncd.flows.exchange_export import export, lock_name
 from syncd.flows.exchange_import import take
 from syncd.flows.exchange_receipt import SigningKey, check_receipt, write_receipt
 from syncd.flows.jobs import JobRunner, Outcome, Progress
@@ -232,11 +233,12 @@ class ExchangeService:
             found = await queries.get_list(db, list_id)
             if found is None or found.list_id != list_id or found.role != "asks":
                 return False
+            if any(job.subject == list_id for job in await job_queries.open_of(db, IMPORT)):
+                return False  # it is on its way
             if found.status != "partial":
                 return found.status in ("pending", "failed")
             last = await queries.last_start(db, list_id, "import")
-        is_newer = last is not None and datetime.fromisoformat(last).timestamp() < one.modified_ns / 1e9
-        return is_newer and not self._tried[one]
+        return last is not None and datetime.fromisoformat(last).timestamp() < one.modified_ns / 1e9
 
 
 def _known(error: Exception) -> SyncdError | None:
@@ -275,9 +277,12 @@ def _manifests(inbox: Path) -> list[_Manifest]:
 
 
 def _is_whole(manifest: Path) -> bool:
-    """Whether all files that a manifest names have come, by their sizes; a file share brings them in any
-    order. What is wrong with it comes out when it is imported."""
+    """Whether all files that a manifest names have come, by their sizes, and nobody exports there any more;
+    a file share brings them in any order. What is wrong with it comes out when it is imported."""
     try:
+        list_id = manifest.name.removeprefix("manifest-").removesuffix(".jsonl")
+        with copying.open_folder(manifest.parent) as folder:
+            copying.refuse_locked(folder, lock_name(list_id))
         with formats.reading(manifest) as reader:
             reader.head(formats.ManifestHead, formats.MANIFEST_KIND, "the manifest of an export")
             for entry in reader.given():

@@ -12,7 +12,9 @@ from uuid import RFC_4122, UUID
 import anyio
 import pytest
 
+from syncd.api_exchange import ExchangeAnswers
 from syncd.config import Config, DaemonConfig, ExchangeConfig
+from syncd.control.schema import ExchangeExportRequest
 from syncd.flows import exchange_service
 from syncd.flows.exchange_service import ExchangeService
 from tests.flows_exchange.conftest import Desk
@@ -83,7 +85,7 @@ async def test_the_inbox_imports_what_was_asked_for(
         await desk.export(theirs.path, found.list_file, inbox / "from-anna")
         await until(lambda: len(told) == 2)
         tasks.cancel_scope.cancel()
-    assert await held() == [(sha256, "Anna"), (late, "Bea")]
+    assert await held() == [(sha256, "Anna"), (late, "Bea")], told
     assert told == [f"{count} files taken from {inbox / 'from-anna'}" for count in (1, 2)]
     assert (desk.folder / "exchange" / f"receipt-{found.list_id}.jsonl").exists()
 
@@ -152,3 +154,29 @@ async def test_errors_of_disks_are_said_in_plain_words(desk: Desk, tmp_path: Pat
             assert row.result is not None and "free some space" in row.result["hint"]
             disk.mkdir(exist_ok=True)
         tasks.cancel_scope.cancel()
+
+
+async def test_who_asks_for_the_same_again_joins_the_work(desk: Desk, tmp_path: Path) -> None:
+    theirs = Indafoto(tmp_path / "theirs")
+    theirs.add(b"a photo" * 100)
+    found = await desk.analyze(None, theirs.path)
+    config = replace(Config(), daemon=replace(DaemonConfig(), state_dir=desk.folder))
+    service = ExchangeService(desk.catalogue, lambda: config, lambda *entry: None)
+    answers = ExchangeAnswers(service, previews=None, pool=None)  # type: ignore[arg-type]
+    request = ExchangeExportRequest(
+        list_file=found.list_file or "", output_dir=str(tmp_path / "disk"), db=str(theirs.path)
+    )
+    given: list[int] = []
+
+    async def ask() -> None:
+        given.append((await answers.export(request)).exported)
+
+    async with anyio.create_task_group() as tasks:
+        async with anyio.create_task_group() as asking:
+            for _ in range(3):
+                asking.start_soon(ask)
+                await anyio.sleep(0.1)  # each finds what is asked for already, as after a restart
+            tasks.start_soon(service.run, Handle())  # type: ignore[arg-type]
+        tasks.cancel_scope.cancel()
+    assert given == [1, 1, 1]
+    assert theirs.sql("SELECT count(*) FROM sync_operations WHERE kind = 'export'") == [(1,)]
