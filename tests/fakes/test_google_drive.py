@@ -122,7 +122,8 @@ async def test_a_new_membership_is_one_entry_about_the_drive(browser: Browser) -
     token = (await browser.get("/changes/startPageToken"))[1]["startPageToken"]
     shared = browser.drive.add_shared_drive("Agency", ACCOUNT)
     browser.drive.add_file("a.jpg", shared, b"1")
-    _, page = await browser.get("/changes", pageToken=token)
+    asked = "changes(changeType,driveId,removed,fileId,file(id))"
+    _, page = await browser.get("/changes", pageToken=token, fields=asked)
     (change,) = page["changes"]
     assert (change["changeType"], change["driveId"], change["removed"]) == ("drive", shared, False)
     assert not {"file", "fileId"} & change.keys()
