@@ -46,7 +46,8 @@ def sync(report: schema.SyncReport, look: Look) -> list[str]:
             name: sum(a.action == name for a in report.actions) for name in ("record", "upload", "remove")
         }
         words = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
-        lines.append(f"Would {words}." if words else "Nothing to do.")
+        nothing = "Nothing would be done." if report.state == "refused" else "Nothing to do."
+        lines.append(f"Would {words}." if words else nothing)
     else:
         cell = state(report.state)
         took = f" in {human_duration(report.duration_s)}" if report.duration_s else ""
@@ -67,6 +68,8 @@ def sync(report: schema.SyncReport, look: Look) -> list[str]:
     lines += _some(look, f"{len(skipped):,} skipped", skipped, "warn")
     if report.guard_id:
         lines += _held(report.guard_id)
+    elif report.state == "refused":  # a dry run: nothing was held back yet
+        lines += ["", "A guard would hold removals back, or does so already: syncctl guards"]
     return lines
 
 

@@ -131,7 +131,7 @@ class SyncRun:
             # By scene, since what is done at once ends in any order: so that a run reads as its dry run.
             "actions": [a._asdict() for a in sorted(self.actions, key=_scene)] if with_actions else [],
             "error": str(self.error) if self.error else None,
-            "guard_id": self.guard_id,
+            "guard_id": self.guard_id or None,
             "total": self.total,
             "done_steps": self.done_steps,
         }

@@ -117,6 +117,10 @@ def test_dry_run_shows_its_actions() -> None:
         "upload  s  final_crops -> scenes/t.jpg", "Would record 1, upload 2.",
     ]  # fmt: skip
     assert render_site.sync(schema.SyncReport(state="done", dry_run=True), Look())[0] == "Nothing to do."
+    held = render_site.sync(schema.SyncReport(state="refused", dry_run=True), Look())
+    assert (held[0], held[-1]) == (
+        "Nothing would be done.", "A guard would hold removals back, or does so already: syncctl guards",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
