@@ -146,12 +146,13 @@ async def test_a_list_that_was_not_finished_goes_with_the_next_analysis(
 ) -> None:
     first = await desk.analyze(ours.path, theirs.path)
 
-    async def full(*about: object, **more: object) -> None:
-        raise Transient("the disk is full")
-
     with monkeypatch.context() as patch:
+
+        async def full(*about: object, **more: object) -> None:
+            patch.setattr(exchange, "drop_list", full)
+            raise Transient("the disk is full")
+
         patch.setattr(exchange, "add_wanted", full)
-        patch.setattr(exchange, "drop_list", full)
         with pytest.raises((Transient, ExceptionGroup)):
             await desk.analyze(ours.path, theirs.path, list_id="half-made")
     assert ours.sql("SELECT count(*) FROM sync_export_lists") == [(2,)]
