@@ -58,7 +58,7 @@ class Storage(Protocol):
     def staging_dir(self) -> Path: ...
     @property
     def turns(self) -> Turns: ...
-    async def sink(self) -> Sink: ...
+    async def sink(self, storage_id: str | None = None) -> Sink: ...
 
 
 class _StorageTrouble(Transient):
@@ -230,7 +230,7 @@ class PhotoWork:
                 return
             try:
                 stored, sha256 = await put_version(
-                    await self._storage.sink(),
+                    await self._storage.sink(storage_id),
                     self._pool,
                     self._storage.staging_dir,
                     key=key,
@@ -260,7 +260,7 @@ class PhotoWork:
                 async with self._catalogue.reader() as db:
                     if not await event_objects.is_unwanted(db, storage_id, key):
                         continue
-                await (await self._storage.sink()).delete(key)
+                await (await self._storage.sink(storage_id)).delete(key)
                 gone = partial(event_objects.object_gone, storage_id=storage_id, key=key)
                 await self._catalogue.write(gone)
         return len(keys)

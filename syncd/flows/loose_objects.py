@@ -21,12 +21,13 @@ async def doubt(site: Site, names: Collection[str]) -> None:
     """Asks storage about every such object that a version of these batches vouches for, and takes the word
     back where it is not there, or another: the plan that follows then puts it there again. Only by who has
     the turns of these batches. What cannot be asked now is asked again next time."""
+    storage_id = site.storage_id
     async with site.catalogue.reader() as db:
-        doubtful = await queries.load_doubtful(db, site.storage_id, names)
+        doubtful = await queries.load_doubtful(db, storage_id, names)
     if not doubtful:
         return
     try:
-        sink = await site.sink()
+        sink = await site.sink(storage_id)
         for item in doubtful:
             stored = await sink.head(item.key)
             is_there = stored is not None and (stored.etag, stored.size_bytes) == (item.etag, item.size_bytes)
@@ -38,20 +39,21 @@ async def doubt(site: Site, names: Collection[str]) -> None:
 async def settle(site: Site, run: SyncRun, plans: Sequence[BatchPlan]) -> None:
     """Removes objects that nobody vouches for. Only while this run has the turn of every batch: then nobody
     else is uploading."""
+    storage_id = site.storage_id
     async with site.catalogue.reader() as db:
-        loose = await queries.load_loose(db, site.storage_id)
-        unvouched = [key for key in loose if not await queries.is_referenced(db, key, site.storage_id)]
-    unfinished = await CatalogueUploads(site.catalogue).pending(site.storage_id)
+        loose = await queries.load_loose(db, storage_id)
+        unvouched = [key for key in loose if not await queries.is_referenced(db, key, storage_id)]
+    unfinished = await CatalogueUploads(site.catalogue).pending(storage_id)
     if not unvouched and not unfinished:
         return
     waiting = {scene.upload_key for plan in plans for scene in plan.scenes}
     done = []
     try:
-        sink = await site.sink()  # which aborts what was left unfinished
+        sink = await site.sink(storage_id)  # which aborts what was left unfinished
         for key in unvouched:
             if key not in waiting:
                 await sink.delete(key)
-                done.append((site.storage_id, key))
+                done.append((storage_id, key))
     except (Transient, AuthRejected, Refused) as error:
         run.error = error
     await site.catalogue.write(lambda db: queries.settle_loose(db, done))

@@ -65,8 +65,9 @@ async def pull(
     A file that is there with the same bytes counts as pulled; one with others is never overwritten.
     Raises Refused when `to` cannot be made.
     """
+    storage_id = site.storage_id
     async with site.catalogue.reader() as db:
-        live = await queries.load_live(db, site.storage_id, scene_ids=scene_ids, batch=batch)
+        live = await queries.load_live(db, storage_id, scene_ids=scene_ids, batch=batch)
     result = Pull()
     found = {item.scene_id for item in live}
     result.failed.extend(
@@ -79,7 +80,7 @@ async def pull(
         await anyio.to_thread.run_sync(lambda: to.mkdir(parents=True, exist_ok=True))
     except OSError as error:
         raise Refused(f"{to} cannot be made: {error.strerror}") from error
-    sink = await site.sink()
+    sink = await site.sink(storage_id)
     queue = iter(live)
     done = 0
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -129,17 +130,28 @@ class Site:
     def storage_id(self) -> str:
         return storage_id_of(self.config.storage)
 
-    async def sink(self) -> Sink:
-        """The storage of the present configuration, opened once and kept."""
+    async def sink(self, storage_id: str | None = None) -> Sink:
+        """The storage of the present configuration, opened once and kept. Work that began on the storage
+        `storage_id` is given that one as long as it is open, whatever the settings say by now; raises
+        Transient where it is not."""
         async with self._opening:
             settings = self.config.storage  # new credentials open the same storage anew
+            if storage_id not in (None, storage_id_of(settings)):
+                return self._former_sink(storage_id)
             if settings not in self._sinks:
                 sink = open_sink(settings, CatalogueUploads(self.catalogue))
                 self._sinks[settings] = await self._stack.enter_async_context(sink)
-            if self.storage_id not in self._swept:
-                await self._sinks[settings].abort_unfinished()
-                self._swept.add(self.storage_id)
-            return self._sinks[settings]
+            opened = self._sinks[settings]
+            if opened.storage_id not in self._swept:
+                await opened.abort_unfinished()
+                self._swept.add(opened.storage_id)
+            return opened
+
+    def _former_sink(self, storage_id: str | None) -> Sink:
+        for sink in reversed(self._sinks.values()):
+            if sink.storage_id == storage_id:
+                return sink
+        raise Transient("[storage] was changed meanwhile", hint="what is left is done with the new settings")
 
     @property
     def storage_trouble(self) -> Transient | None:
@@ -204,7 +216,8 @@ class Site:
     ) -> None:
         if not (run.options.dry_run or run.options.db_only):
             await loose_objects.doubt(self, names)
-        look = await self._look(run, names)
+        rules = self.rules(run.options)  # once: the settings may change while this runs
+        look = await self._look(run, names, rules)
         plans = look.plans
         verdict = await self._guarded(run, plans, is_full=is_full)
         held = frozenset(action.key for action in verdict.held if action.key is not None)
@@ -220,7 +233,9 @@ class Site:
         for plan in plans:
             if plan.is_empty:
                 release(plan.batch_name)
-        await self._do(run, plans, held, release, needs_storage=any(a.action != "record" for a in actions))
+        await self._do(
+            run, rules, plans, held, release, needs_storage=any(a.action != "record" for a in actions)
+        )
         self.guard.removed(len(verdict.unasked.intersection(run.actions)))
         await self._close_run(run, look, is_full=is_full)
 
@@ -238,9 +253,9 @@ class Site:
             images_only=options.images_only,
         )
 
-    async def _look(self, run: SyncRun, names: frozenset[str]) -> Look:
+    async def _look(self, run: SyncRun, names: frozenset[str], rules: SiteRules) -> Look:
         began_s = time.monotonic()
-        look = await self._looker.look(self.config.batches, self.rules(run.options), run.options, names)
+        look = await self._looker.look(self.config.batches, rules, run.options, names)
         run.look_s = time.monotonic() - began_s
         if run.options.batches is None:
             self.listing_took(run.look_s)
@@ -283,6 +298,7 @@ class Site:
     async def _do(
         self,
         run: SyncRun,
+        rules: SiteRules,
         plans: Sequence[BatchPlan],
         held: frozenset[str],
         release: Callable[[str], None],
@@ -301,29 +317,29 @@ class Site:
                 tasks.start_soon(self.pool.start)
             if needs_storage:
                 # Opening takes a while, in which photos can be read already.
-                tasks.start_soon(self._open_early, run)
+                tasks.start_soon(self._open_early, run, rules.storage_id)
             scene_work = SceneWork(
                 run,
-                self.rules(run.options),
+                rules,
                 root=str(self.config.batches.images_dir),
                 pool=self.pool,
-                sink=self._usable_sink,
+                sink=partial(self._usable_sink, rules.storage_id),
                 writer=self._writer,
                 staging_dir=self.staging_dir,
                 emit=self._emit,
             )
             await self._work_through(scene_work, work, held, release)
 
-    async def _usable_sink(self) -> Sink:
+    async def _usable_sink(self, storage_id: str) -> Sink:
         """The storage; that it cannot be opened is no single photo's fault."""
         try:
-            return await self.sink()
+            return await self.sink(storage_id)
         except Refused as error:
             raise Transient(error.message, hint=error.hint) from error
 
-    async def _open_early(self, run: SyncRun) -> None:
+    async def _open_early(self, run: SyncRun, storage_id: str) -> None:
         try:
-            await self._usable_sink()
+            await self._usable_sink(storage_id)
         except (Transient, AuthRejected) as error:
             run.error = run.error or error
 

@@ -84,16 +84,17 @@ async def verify(
     length and ETag as when it was confirmed; where they differ, and always with `deep`, its bytes are read
     and hashed."""
     found = Verification()
-    sink = await site.sink()
+    prefix, storage_id = site.config.storage.prefix, site.storage_id
+    sink = await site.sink(storage_id)
     listed: dict[str, StoredObject] = {}
     for folder in OWN_FOLDERS:
-        async for stored in sink.list(site.config.storage.prefix + folder):
+        async for stored in sink.list(prefix + folder):
             listed[stored.key] = stored
     # Read after the listing, so that what was uploaded meanwhile is known and not taken for an orphan.
     async with site.catalogue.reader() as db:
-        live: list[Vouched] = [*await queries.load_live(db, site.storage_id)]
-        live += await event_objects.confirmed_objects(db, site.storage_id)
-        vouched = await event_objects.object_keys(db, site.storage_id)
+        live: list[Vouched] = [*await queries.load_live(db, storage_id)]
+        live += await event_objects.confirmed_objects(db, storage_id)
+        vouched = await event_objects.object_keys(db, storage_id)
     keys = {item.key for item in live} | vouched
     strangers = [key for key in listed if key not in keys and key not in site.in_flight]
     if sample < 100:
@@ -118,7 +119,7 @@ async def verify(
     if repair:
         await _repair(site, sink, [item for item in bad if isinstance(item, LiveObject)], found)
         photos = [item for item in bad if isinstance(item, EventObject)]
-        await _fetch_again(site, photos, found, wake, patience_s)
+        await _fetch_again(site, storage_id, photos, found, wake, patience_s)
         await _remove_orphans(site, sink, found)
     return found
 
@@ -151,7 +152,7 @@ async def _check(
         found.checked += 1
         found.ok += 1
         return True
-    if not await _is_settled(site, item):
+    if not await _is_settled(site, sink, item):
         return True
     found.checked += 1
     if stored is None:
@@ -161,12 +162,12 @@ async def _check(
     return False
 
 
-async def _is_settled(site: Site, item: Vouched) -> bool:
-    if item.key in site.in_flight:
+async def _is_settled(site: Site, sink: Sink, item: Vouched) -> bool:
+    if item.key in site.in_flight or sink.storage_id != site.storage_id:
         return False
     async with site.catalogue.reader() as db:
         if isinstance(item, EventObject):
-            return await event_objects.is_confirmed_as(db, site.storage_id, item.key, item.object_sha256)
+            return await event_objects.is_confirmed_as(db, sink.storage_id, item.key, item.object_sha256)
         return await queries.is_live_as(db, item.version_id, item.key, item.object_sha256)
 
 
@@ -175,7 +176,7 @@ async def _repair(site: Site, sink: Sink, bad: list[LiveObject], found: Verifica
     for item in bad:
         # Held until the row is written, so that no sync replaces or withdraws the object meanwhile.
         async with site.turns.hold({item.batch_name}):
-            if await _is_settled(site, item) and await _put_again(site, sink, item):
+            if await _is_settled(site, sink, item) and await _put_again(site, sink, item):
                 found.repaired += 1
 
 
@@ -196,20 +197,24 @@ async def _put_again(site: Site, sink: Sink, item: LiveObject) -> bool:
     except Refused:
         return False  # still listed as missing or wrong: the local file is not what it was
     confirmed = queries.ConfirmedUpload(
-        item.version_id, item.scene_id, item.key, site.storage_id, sha256, stored.size_bytes, stored.etag
+        item.version_id, item.scene_id, item.key, sink.storage_id, sha256, stored.size_bytes, stored.etag
     )
     await site.catalogue.write(lambda db: queries.confirm_uploads(db, [confirmed]))
     return True
 
 
 async def _fetch_again(
-    site: Site, bad: list[EventObject], found: Verification, wake: Callable[[], None], patience_s: float
+    site: Site,
+    storage_id: str,
+    bad: list[EventObject],
+    found: Verification,
+    wake: Callable[[], None],
+    patience_s: float,
 ) -> None:
     """Photos of events are not on this machine: their jobs fetch them from Drive. Those that cannot now are
     tried again later, and stand in `jobs`."""
     if not bad:
         return
-    storage_id = site.storage_id
     await site.catalogue.write(lambda db: event_objects.put_again(db, storage_id, bad))
     wake()
     waiting = {item.key for item in bad}
@@ -247,12 +252,12 @@ async def _remove_orphans(site: Site, sink: Sink, found: Verification) -> None:
     async with site.turns.hold({*await site.batch_names(), *found.orphaned}):
         for action in actions:
             key = action.key or ""
-            if action in verdict.held or key in site.in_flight:
+            if action in verdict.held or key in site.in_flight or sink.storage_id != site.storage_id:
                 continue
             async with site.catalogue.reader() as db:
-                if await queries.is_referenced(db, key, site.storage_id):
+                if await queries.is_referenced(db, key, sink.storage_id):
                     continue
-                if await event_objects.is_vouched(db, site.storage_id, key):
+                if await event_objects.is_vouched(db, sink.storage_id, key):
                     continue
             await sink.delete(key)
             found.repaired += 1

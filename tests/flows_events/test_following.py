@@ -294,7 +294,7 @@ async def test_storage_that_is_away_keeps_no_photo_out_of_its_event(
     photo = fake.add_file("a.jpg", folder, picture(1))
     event = await here.event("wedding", folder, publish=True)
 
-    async def away() -> None:
+    async def away(storage_id: str | None = None) -> None:
         raise Transient("no route to storage")
 
     with monkeypatch.context() as patch:
