@@ -207,12 +207,14 @@ async def ask_listings(
         return cursor.rowcount
 
 
-async def set_account(db: aiosqlite.Connection, event_id: str, account: str, drive_id: str) -> None:
-    """The account that sees the event's folder was found."""
+async def set_account(
+    db: aiosqlite.Connection, event_id: str, account: str, folder_id: str, drive_id: str
+) -> None:
+    """The account that sees the event's folder was found, and the folder's own id: `root` is only a name."""
     await db.execute(
-        "UPDATE events SET account = ?, drive_id = ?, listing_due = max(listing_due, auto_sync_enabled),"
-        " blocked = NULL, last_error = NULL WHERE event_id = ?",
-        (account, drive_id, event_id),
+        "UPDATE events SET account = ?, drive_folder_id = ?, drive_id = ?,"
+        " listing_due = max(listing_due, auto_sync_enabled), blocked = NULL, last_error = NULL WHERE event_id = ?",
+        (account, folder_id, drive_id, event_id),
     )
 
 

@@ -134,7 +134,8 @@ def status(ctl: Ctl, event_id: str) -> None:
 def sync(ctl: Ctl, event_id: str, wait_: bool) -> int:
     """Index the whole folder now, followed or not.
 
-    With --wait the exit code says how it ended: 0 done, 4 some photos failed, 1 failed.
+    With --wait the exit code says how it ended: 0 done, 4 some photos failed, 5 a guard asks you first
+    (`syncctl guards`), 1 failed.
 
     \b
     Examples:

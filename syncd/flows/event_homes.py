@@ -91,8 +91,8 @@ class Homes:
         account, folder, trouble = await find_account(self._accounts, event.drive_folder_id)
         self._unasked.pop(event_id, None)
         if account is not None and folder is not None:
-            drive_id = folder.drive_id or ""
-            await self._catalogue.write(lambda db: queries.set_account(db, event_id, account, drive_id))
+            found = account, folder.id, folder.drive_id or ""
+            await self._catalogue.write(lambda db: queries.set_account(db, event_id, *found))
         elif isinstance(trouble, Refused):
             await self._nobody_sees(event, trouble, names)
         elif trouble is not None:

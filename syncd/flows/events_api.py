@@ -90,7 +90,7 @@ class Events:
                 db,
                 _slug(request.name),
                 request.name,
-                folder_id,
+                folder_id if folder is None else folder.id,
                 publish=request.publish,
                 account=account,
                 drive_id=folder.drive_id or "" if folder is not None else "",

@@ -157,18 +157,19 @@ async def test_what_is_no_folder_is_said(desk: Desk, fake: FakeDrive) -> None:
 
 
 async def test_an_event_without_a_sign_in_waits_for_one(desk: Desk, fake: FakeDrive) -> None:
-    folder = fake.add_folder("Wedding", fake.root)
-    fake.add_file("a.jpg", folder, picture(1))
+    fake.add_file("a.jpg", fake.root, picture(1))
     desk.here.accounts.signed_in = []
     async with desk.running():
-        made = await desk.events.create(schema.EventRequest(name="Wedding", drive_folder_id=folder))
+        made = await desk.events.create(schema.EventRequest(name="Wedding", drive_folder_id="root"))
         await desk.events.enable(made.event_id, None)
         await desk.becomes(made.event_id, lambda e: e.state == "needs_auth")
         assert desk.handle.state[0] == "needs_auth"
         desk.here.accounts.signed_in = [ACCOUNT]
         desk.service.signed_in(ACCOUNT)
-        await desk.becomes(made.event_id, lambda e: e.photos == 1 and e.state == "idle")
+        event = await desk.becomes(made.event_id, lambda e: e.photos == 1 and e.state == "idle")
         assert desk.handle.state[0] == "running"
+        again = await desk.events.create(schema.EventRequest(name="Wedding", drive_folder_id="root"))
+        assert again.drive_folder_id == event.drive_folder_id == fake.root
 
 
 async def test_an_event_whose_folder_nobody_sees_says_so_and_ends_its_jobs(
