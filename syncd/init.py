@@ -59,7 +59,7 @@ requests_per_second = 10
 push_listen = "127.0.0.1:8791"
 
 [faces]
-enabled = true                  # needs the extra: pip install "syncd[faces]"
+enabled = true                  # needs the extra: uv tool install '.[faces]'
 tolerance = 0.6                 # distance at or below which two faces match
 max_side = 1600                 # photos are reduced to this many pixels before faces are looked for
 upsample = 1                    # higher finds smaller faces, more slowly

@@ -14,7 +14,7 @@ from syncd.model import Face, FacesFound
 
 ENCODING_BYTES = 512  # 128 little-endian float32
 MISSING = 'faces need the "faces" extra'
-MISSING_HINT = 'pip install "syncd[faces]", or set enabled = false in [faces]'
+MISSING_HINT = "install syncd as '.[faces]' (uv tool install '.[faces]'), or set enabled = false in [faces]"
 _LANDMARKS = "shape_predictor_5_face_landmarks.dat"
 _ENCODER = "dlib_face_recognition_resnet_model_v1.dat"
 

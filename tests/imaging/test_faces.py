@@ -305,7 +305,7 @@ async def test_without_the_extra_it_says_what_to_install(
         for look in (lambda: pool.find_faces("/a.jpg"), lambda: pool.find_faces_in(b"")):
             with pytest.raises(Refused, match='faces need the "faces" extra') as caught:
                 await look()
-            assert "syncd[faces]" in str(caught.value.hint)
+            assert "'.[faces]'" in str(caught.value.hint)
 
 
 def test_whether_faces_are_available_is_known_without_loading_them() -> None:
