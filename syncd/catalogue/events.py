@@ -213,7 +213,8 @@ async def set_account(
     """The account that sees the event's folder was found, and the folder's own id: `root` is only a name."""
     await db.execute(
         "UPDATE events SET account = ?, drive_folder_id = ?, drive_id = ?,"
-        " listing_due = max(listing_due, auto_sync_enabled), blocked = NULL, last_error = NULL WHERE event_id = ?",
+        " listing_due = max(listing_due, auto_sync_enabled), blocked = NULL, last_error = NULL"
+        " WHERE event_id = ?",
         (account, folder_id, drive_id, event_id),
     )
 
