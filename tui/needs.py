@@ -37,6 +37,9 @@ AUTH_COMMANDS = {
 }  # fmt: skip
 """What other services lack is a key or password in the settings."""
 
+_NO_JOBS = (("smugmug", "album", "syncctl smugmug status"), ("mirror", "row", "syncctl resume mirror"))
+"""What fails in these queues is no job."""
+
 
 def needs(state: State) -> tuple[Need, ...]:
     """What a person should see to, in order."""
@@ -64,8 +67,12 @@ def _all(state: State, status: schema.Status) -> Iterator[Need]:
         yield Need(
             f"blocked:{blocked.what}", "warn", "bad", blocked.what, text, "y", "copy reason", copy=text
         )
-    failed = sum(queue.failed for queue in status.queues.values())
-    if failed:
+    queues = {name: queue.failed for name, queue in status.queues.items()}
+    for name, what, command in _NO_JOBS:
+        if count := queues.pop(name, 0):
+            text = f"{human_count(count)} {what}{'' if count == 1 else 's'} failed: {command}"
+            yield Need(f"{name}:failed", "bad", "bad", name, text, "y", "copy command", copy=command)
+    if failed := sum(queues.values()):
         text = f"{human_count(failed)} {'item' if failed == 1 else 'items'} could not be done"
         yield Need("failed", "bad", "bad", "failed", text, "8", "see why", "jobs")
     yield from _mild(status)

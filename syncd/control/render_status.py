@@ -58,8 +58,13 @@ def needs(reply: schema.Status) -> Iterator[tuple[str, str, str, str]]:
     for blocked in reply.blocked:
         if blocked.what not in named:
             yield "blocked", blocked.what, f"{blocked.reason} (since {human_age(blocked.since)})", ""
-    if failed := sum(queue.failed for queue in reply.queues.values()):
-        yield "failed", "failed", f"{plural(failed, 'item')} failed", "syncctl jobs list --failed"
+    failed = {name: queue.failed for name, queue in reply.queues.items()}
+    if albums := failed.pop("smugmug", 0):
+        yield "failed", "albums", f"{plural(albums, 'album')} could not be read", "syncctl smugmug status"
+    if rows := failed.pop("mirror", 0):
+        yield "failed", "rows", f"{plural(rows, 'row')} not taken by Postgres", "syncctl resume mirror"
+    if jobs := sum(failed.values()):
+        yield "failed", "failed", f"{plural(jobs, 'item')} failed", "syncctl jobs list --failed"
     for conflict in reply.conflicts:
         yield "partial", "name", conflict, ""
     if reply.watcher.mode == "polling":

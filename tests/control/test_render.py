@@ -80,6 +80,16 @@ def test_what_helps_a_service_that_is_not_let_in_is_a_command_that_there_is(name
     assert [need[3] for need in render_status.needs(status(services=services))] == [command]
 
 
+def test_what_failed_is_shown_where_it_is_listed() -> None:
+    queues = {name: schema.QueueStatus(failed=2) for name in ("smugmug", "mirror", "describe", "jobs")}
+    found = [need[2:] for need in render_status.needs(status(queues=queues))]
+    assert found == [
+        ("2 albums could not be read", "syncctl smugmug status"),
+        ("2 rows not taken by Postgres", "syncctl resume mirror"),
+        ("4 items failed", "syncctl jobs list --failed"),
+    ]
+
+
 def test_activity_is_one_line() -> None:
     item = schema.ActivityItem(id=1, at=AT, kind="uploaded", service="site", subject="s", message=EVIL)
     line = render_status.activity_line(item, Look())

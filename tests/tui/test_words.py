@@ -59,6 +59,9 @@ def test_the_most_pressing_comes_first_and_says_what_to_press() -> None:
     ]
     drive = found[2]
     assert drive.copy == "syncctl auth drive"
+    broken = needs(after(status(queues={"smugmug": schema.QueueStatus(failed=2)})))
+    assert [need.copy for need in broken if need.key_id == "smugmug:failed"] == ["syncctl smugmug status"]
+    assert "failed" not in {need.key_id for need in broken}
     locked = needs(after(status(services=[service("mirror", "needs_auth", "wrong password")])))
     assert "syncctl config reload" in {need.copy for need in locked if need.what == "mirror"}
     assert "token revoked" in drive.text
