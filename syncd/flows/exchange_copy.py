@@ -285,4 +285,10 @@ def refusal(error: OSError, what: str) -> Refused | Transient:
     """What an error of the file system means; `what` could not be done."""
     if error.errno in _FULL:
         return Transient(f"{what}: the disk is full", hint="free some space, and do it again: it goes on")
-    return Refused(f"{what}: {(error.strerror or str(error)).lower()}")
+    denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return Refused(
+        f"{what}: {(error.strerror or str(error)).lower()}",
+        hint="it is the daemon that works there: look at its user, and at ReadWritePaths of its unit"
+        if denied
+        else None,
+    )

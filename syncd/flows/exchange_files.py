@@ -220,7 +220,8 @@ def reading(path: Path) -> Iterator[Reader]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise Refused(
-            f"{printable(str(path))} cannot be read: {(error.strerror or str(error)).lower()}"
+            f"{printable(str(path))} cannot be read: {(error.strerror or str(error)).lower()}",
+            hint="name the file that syncd wrote; the daemon has to be able to read it",
         ) from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

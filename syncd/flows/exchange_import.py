@@ -191,8 +191,8 @@ class _Import:
                 folder.chmod(0o755 if self._home.is_relative else 0o700)
             self._staging.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise Refused(
-                f"{printable(str(self._home.folder))} cannot be written to: {(error.strerror or '').lower()}"
+            raise copying.refusal(
+                error, f"{printable(str(self._home.folder))} cannot be written to"
             ) from error
 
     async def _next(self, entries: Iterator[Given | Refused]) -> tuple[list[_Wanted], dict[str, int]] | None:
