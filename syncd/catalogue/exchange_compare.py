@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from syncd.catalogue import _sqlite
+from syncd.catalogue.exchange_images import LONGEST_TEXT
 from syncd.catalogue.exchange_remote import Source, guarded, unreadable
 
 _PIECE_ROWS = 120_000
 _CACHE_KB = 8_000
 ONLY_HERE_KEPT = 1_000
-_LONGEST_TEXT = 10_000
 _TEXTS = (
     "title", "description", "author", "author_url", "license", "camera_make", "camera_model", "focal_length",
     "aperture", "shutter_speed", "taken_date", "upload_date", "page_url",
@@ -161,7 +161,7 @@ class Comparison:
         db.execute(
             "INSERT OR IGNORE INTO urls SELECT sound(CAST(url AS BLOB)), id FROM theirs.images"
             f" WHERE (sha256_hash IS NULL OR NOT ({_IS_HASH}) OR unhex(sha256_hash) IS NULL)"
-            f" AND url <> '' AND length(url) <= {_LONGEST_TEXT}"
+            f" AND url <> '' AND length(url) <= {LONGEST_TEXT}"
         )
         if not _number(db, "SELECT count(*) FROM urls"):
             return 0
@@ -198,7 +198,7 @@ class Comparison:
     def _set_json(self, table: str, key: str) -> str:
         columns = self._columns.get(table, frozenset())
         pairs = [
-            f"'{name}', substr(CAST(g.{name} AS TEXT), 1, {_LONGEST_TEXT})"
+            f"'{name}', substr(CAST(g.{name} AS TEXT), 1, {LONGEST_TEXT})"
             for name in (key, "title", "url")
             if name in columns
         ]
@@ -236,7 +236,7 @@ class Comparison:
     def _describe(self, folder: str, near: Iterable[tuple[int, int, int]]) -> None:
         columns = self._columns["images"]
         texts = ", ".join(
-            f"'{name}', substr(CAST(r.{name} AS TEXT), 1, {_LONGEST_TEXT})"
+            f"'{name}', substr(CAST(r.{name} AS TEXT), 1, {LONGEST_TEXT})"
             for name in _TEXTS
             if name in columns
         )
@@ -259,7 +259,7 @@ class Comparison:
         )
         db.execute(
             "INSERT INTO described SELECT w.n, nullif(lower(hex(w.hash)), ''),"
-            f" nullif(substr(CAST(r.url AS TEXT), 1, {_LONGEST_TEXT}), ''),"
+            f" nullif(substr(CAST(r.url AS TEXT), 1, {LONGEST_TEXT}), ''),"
             f" {_SIZE if 'size_bytes' in columns else 'NULL'},"
             f" CASE WHEN substr({path}, 1, 1) = '/' THEN {path} ELSE ? || {path} END,"
             f" json_object({picture}{texts}{', ' if texts else ''}{groups})"

@@ -16,6 +16,8 @@ TEXTS = (
     "title", "description", "author", "author_url", "license", "camera_make", "camera_model", "focal_length",
     "aperture", "shutter_speed", "taken_date", "upload_date", "page_url", "perceptual_hash",
 )  # fmt: skip
+LONGEST_TEXT = 10_000
+"""Characters of a text that are told to others."""
 _GROUPS = {"albums": "album_id", "collections": "collection_id"}
 
 
@@ -78,8 +80,7 @@ async def described(
     wanted = "(SELECT value FROM json_each(?))"
     # An indafoto.db may hold values of any type, where a text is expected, too.
     rows = await db.execute_fetchall(
-        f"SELECT id, {', '.join(f'CAST({name} AS TEXT)' for name in texts)} FROM images WHERE id IN {wanted}",
-        (some,),
+        f"SELECT id, {', '.join(_text_of(name) for name in texts)} FROM images WHERE id IN {wanted}", (some,)
     )
     found: dict[int, dict[str, Any]] = {
         row[0]: {name: value for name, value in zip(texts, row[1:], strict=True) if value is not None}
@@ -87,7 +88,7 @@ async def described(
     }
     if "name" in await _columns(db, "tags", "image_tags"):
         for image_id, name in await db.execute_fetchall(
-            "SELECT m.image_id, CAST(g.name AS TEXT) FROM image_tags m JOIN tags g ON g.id = m.tag_id"
+            f"SELECT m.image_id, {_text_of('g.name')} FROM image_tags m JOIN tags g ON g.id = m.tag_id"
             f" WHERE m.image_id IN {wanted} AND g.name IS NOT NULL ORDER BY g.name",
             (some,),
         ):
@@ -99,7 +100,7 @@ async def described(
         values_of = [
             f"CASE WHEN typeof(g.{name}) = 'integer' THEN g.{name} END"
             if name == "is_public"
-            else f"CAST(g.{name} AS TEXT)"
+            else _text_of(f"g.{name}")
             for name in names
         ]
         for image_id, *values in await db.execute_fetchall(
@@ -109,6 +110,10 @@ async def described(
         ):
             found[image_id].setdefault(table, []).append(dict(zip(names, values, strict=True)))
     return found
+
+
+def _text_of(column: str) -> str:
+    return f"substr(CAST({column} AS TEXT), 1, {LONGEST_TEXT})"
 
 
 async def _known_by_url(db: aiosqlite.Connection, url: str | None) -> int | None:

@@ -59,6 +59,7 @@ async def analyze(
     finally:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(work.close)
+    progress(_STEPS, _STEPS)
     return schema.ExchangeAnalysis(
         list_id=None if dry_run else list_id, list_file=None if list_file is None else str(list_file),
         total_files=difference.hash_files + difference.url_files, hash_files=difference.hash_files,

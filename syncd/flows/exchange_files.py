@@ -182,6 +182,8 @@ class Reader:
                 yield error
 
     def _decoded(self, line: bytes, shape: type[Any]) -> Any:
+        if len(line) > LONGEST_LINE_BYTES:
+            raise self._wrong("it is too long")
         try:
             return msgspec.json.decode(line, type=shape)
         except (msgspec.DecodeError, UnicodeError) as error:
@@ -190,15 +192,17 @@ class Reader:
     def _next(self) -> bytes | None:
         while line := self._line():
             self.number += 1
-            if len(line) > LONGEST_LINE_BYTES:
-                raise self._wrong("it is too long")
             if line.strip():
                 return line
         return None
 
     def _line(self) -> bytes:
+        """The next line; of one that is too long the beginning."""
         try:
-            return self._file.readline(LONGEST_LINE_BYTES + 1)
+            line = rest = self._file.readline(LONGEST_LINE_BYTES + 1)
+            while len(rest) > LONGEST_LINE_BYTES and not rest.endswith(b"\n"):
+                rest = self._file.readline(LONGEST_LINE_BYTES + 1)
+            return line
         except OSError as error:
             reason = (error.strerror or str(error)).lower()
             raise Refused(f"{self} cannot be read: {reason}", hint="look at its disk") from error

@@ -46,6 +46,7 @@ async def test_archives_of_other_hands_are_given_and_taken(desk: Desk, tmp_path:
     for name, statements in ODD.items():
         theirs, ours = Indafoto(tmp_path / f"{name} theirs"), Indafoto(tmp_path / f"{name} ours")
         sha256 = theirs.add(PHOTO, author="Anna", title="Title", tags=("tag",), albums=("one",))
+        theirs.sql("UPDATE images SET description = ?", "é" * 2_000_000)
         for statement in statements:
             theirs.sql(statement)
         for db in (ours.path, None) if name == "other encodings" else (ours.path,):
@@ -57,6 +58,7 @@ async def test_archives_of_other_hands_are_given_and_taken(desk: Desk, tmp_path:
             assert (taken.imported, taken.rejected) == (1, []), name
             assert (await desk.verify(db, found.list_id)).ok == 1, name
         told = told_of(ours.path, sha256)
+        assert told["description"] == "é" * 10_000
         if name == "other encodings":
             assert (told["title"], told["tags"], told["albums"]) == ("K\ufffdp", ["\ufffd"], ["\ufffd"])
             continue
@@ -91,7 +93,7 @@ async def test_images_without_numbers_are_refused(desk: Desk, tmp_path: Path) ->
             db.execute("DELETE FROM images WHERE local_path = 'b.jpg'")
 
 
-async def test_numbers_too_large_are_turned_down(desk: Desk, tmp_path: Path) -> None:
+async def test_what_is_too_large_is_turned_down(desk: Desk, tmp_path: Path) -> None:
     theirs, ours, disk = Indafoto(tmp_path / "theirs"), Indafoto(tmp_path / "ours"), tmp_path / "disk"
     for number in range(2):
         theirs.add(PHOTO + b"%d" % number, albums=("one",))
@@ -100,9 +102,11 @@ async def test_numbers_too_large_are_turned_down(desk: Desk, tmp_path: Path) -> 
     manifest = disk / f"manifest-{found.list_id}.jsonl"
     head, first, second = (json.loads(line) for line in manifest.read_bytes().splitlines())
     first["metadata"]["albums"][0]["is_public"] = 10**30
-    manifest.write_text("".join(f"{json.dumps(line)}\n" for line in (head, first, second)))
+    long = {**second, "name": "x" * (3 << 20)}
+    manifest.write_text("".join(f"{json.dumps(line)}\n" for line in (head, long, first, second)))
     taken = await desk.take(ours.path, found.list_id, disk)
-    assert (taken.imported, len(taken.rejected)) == (1, 1)
+    assert (taken.imported, len(taken.rejected)) == (1, 2)
+    assert "line 2: it is too long" in taken.rejected[0].reason
     assert len(list((ours.folder / "images").rglob("*.jpg"))) == 1
 
 
