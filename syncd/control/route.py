@@ -150,7 +150,7 @@ def find_route(routes: Sequence[Route], method: str, segments: Sequence[str]) ->
         if (names := route.match(segments)) is not None:
             if route.method == wanted and not (route.stream and method == "HEAD"):
                 return route, names
-            allowed.add(route.method)
+            allowed |= {"GET", "HEAD"} if route.method == "GET" and not route.stream else {route.method}
     if allowed:
         raise WrongMethod(method, sorted(allowed))
     path = "/" + "/".join(segments)

@@ -253,6 +253,8 @@ async def test_problems_say_what_was_meant(ask: Any) -> None:
     assert "$.batch_filter[0]" in wrong.json()["detail"]
     assert "expected `str`" in wrong.json()["detail"].lower()
     assert (await ask("DELETE", "/api/batches/x")).headers["allow"] == "patch"
+    assert (await ask("OPTIONS", "/api/events")).headers["allow"] == "get, head, post"
+    assert (await ask("HEAD", "/api/activity/stream")).headers["allow"] == "get"
     assert (await ask("GET", "/api/jobs/transient")).headers["retry-after"] == "7"
 
 
