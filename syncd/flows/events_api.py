@@ -307,6 +307,7 @@ class Events:
             async with self._catalogue.reader() as db:
                 event = await queries.get(db, event_id)
                 counts = (await queries.counts(db, event_id)).get(event_id, _NONE)
+                is_held = event_id in await self._held(db)
             if event is None:
                 return Outcome("cancelled", error=f"{event_id} was removed")
             progress(counts.photos, counts.photos + counts.busy + counts.waiting)
@@ -322,8 +323,8 @@ class Events:
         ]
         result = {"event_id": event_id, "photos": shape.photos, "faces": shape.faces, "failed": failed}
         state = "partial" if failed else "done"
-        if event.blocked is not None or shape.state == "blocked":
-            state = "failed" if event.blocked is not None else "refused"  # by the guard
+        if event.last_error is not None:
+            state = "refused" if is_held and not event.blocked else "failed"
         return Outcome(state, result, shape.last_error)
 
     async def approved(self, guard_kind: str) -> schema.JobAccepted | None:

@@ -223,6 +223,9 @@ async def test_an_event_that_was_never_followed_is_listed_when_asked_for(desk: D
             job = await desk.jobs.outcome((await desk.events.sync(made.event_id)).job_id)
         event = await desk.events.get(made.event_id)
         assert (job.state, event.photos, event.state, event.next_sync_at) == ("done", 1, "disabled", None)
+        fake.fail("files.get", error(403, "insufficientFilePermissions"))
+        job = await desk.jobs.outcome((await desk.events.sync(made.event_id)).job_id)
+        assert job.state == "failed" and "insufficientFilePermissions" in (job.error or "")
 
 
 async def test_nothing_waits_for_an_answer_about_a_new_event(
@@ -256,6 +259,7 @@ async def test_a_listing_that_a_guard_holds_back_is_refused(desk: Desk, fake: Fa
         made = await desk.events.create(schema.EventRequest(name="Wedding", drive_folder_id=folder))
         await desk.events.enable(made.event_id, None)
         await desk.becomes(made.event_id, lambda e: e.photos == 3 and e.state == "idle")
+        await desk.events.disable(made.event_id)
         fake.fail("files.list", says(200, b'{"files": []}', "application/json"))
         job = await desk.jobs.outcome((await desk.events.sync(made.event_id)).job_id)
         assert (job.state, (await desk.events.get(made.event_id)).photos) == ("refused", 3)
