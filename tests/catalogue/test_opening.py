@@ -231,6 +231,12 @@ async def test_rows_follow_those_they_hang_on_though_foreign_keys_are_off(path: 
             ).fetchone()[0]
             words = triggers.split() if triggers else []
             assert child in words, f"rows of {child} stay when {parent} is deleted from"
+        db.executescript(
+            "INSERT INTO events (event_id, name, drive_folder_id) VALUES ('gala', 'Gala', 'x');"
+            "INSERT INTO event_objects (storage_id, key, event_id, photo_id, content)"
+            " VALUES ('local', 'events/gala/1.jpg', 'gala', '1', 'x'); DELETE FROM events;"
+        )
+        assert db.execute("SELECT wanted FROM event_objects").fetchall() == [(0,)]
 
 
 # --- migrations -----------------------------------------------------------------------------------

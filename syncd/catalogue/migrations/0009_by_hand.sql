@@ -16,6 +16,7 @@ CREATE TRIGGER scenes_renamed AFTER UPDATE OF scene_id ON scenes WHEN old.scene_
     UPDATE image_versions SET scene_id = new.scene_id WHERE scene_id = old.scene_id;
 END;
 CREATE TRIGGER events_deleted AFTER DELETE ON events BEGIN
+    UPDATE event_objects SET wanted = 0 WHERE event_id = old.event_id; -- what was published goes, too
     DELETE FROM event_wanted WHERE event_id = old.event_id;
     DELETE FROM synced_photos WHERE event_id = old.event_id;
     DELETE FROM forgotten WHERE event_id = old.event_id;
