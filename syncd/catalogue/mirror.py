@@ -28,7 +28,9 @@ class Mark(NamedTuple):
 
 class Pair(NamedTuple):
     """A marked photo in an album. Not `is_present`: it is there no more. Of a description only what is
-    approved; `embedding` is little-endian float32; `albums` counts the albums that hold the photo."""
+    approved; `embedding` is little-endian float32; `albums` counts the albums that hold the photo.
+    `image_url` is the original's where that may be had: the address of a large rendering is only known once
+    somebody has looked at the photo, and to look at it is not to change it."""
 
     mark: Mark
     album_key: str
@@ -93,7 +95,7 @@ SELECT q.album_id, q.photo_id, q.version, a.album_key, p.image_key,
     l.photo_id IS NOT NULL AND a.removed_at IS NULL AND p.removed_at IS NULL,
     (SELECT count(*) FROM smugmug_album_photos o WHERE o.photo_id = p.id), a.title, p.filename, p.title,
     p.caption, p.keywords, p.date_taken, p.thumbnail_url,
-    coalesce(p.large_url, p.original_url, p.thumbnail_url), p.width, p.height,
+    coalesce(p.original_url, p.large_url, p.thumbnail_url), p.width, p.height,
     coalesce(nullif(h.sport, ''), m.sport), m.ai_description, coalesce(m.ai_tags, '[]'),
     coalesce(m.ai_categories, '[]'), coalesce(m.teams, '[]'), m.event, m.confidence_score, m.embedding
 FROM (SELECT * FROM mirror_queue q WHERE q.photo_id <> {ALBUM} AND {_DUE}

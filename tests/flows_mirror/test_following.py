@@ -43,6 +43,15 @@ async def test_photos_come_and_change_and_leave(here: Place) -> None:
     assert await here.marks() == 1
     await here.step()
     assert here.rows("count(*), count(description)") == [(5, 0)]
+    # Who looks at a photo makes its large address known, and changes nothing that others see.
+    await here.sql(
+        "UPDATE smugmug_photos SET original_url = 'https://photos.example/D.jpg', large_url = NULL"
+    )
+    assert (await here.step()).written == 5
+    seen = here.rows("image_key, imageurl, updated_at")
+    await here.sql("UPDATE smugmug_photos SET large_url = 'https://photos.example/X3.jpg'")
+    await here.step()
+    assert here.rows("image_key, imageurl, updated_at") == seen
     # Only what changed is told, with its time.
     before = dict(here.rows("image_key, updated_at", "album_key = 'AAA'"))
     await here.sql("UPDATE smugmug_photos SET caption = 'new' WHERE image_key = 'p0'")
