@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import socket
 import ssl
+from typing import Any
 
 import aiohttp
 from aiobotocore.httpsession import AIOHTTPSession
 from botocore.httpsession import get_cert_path
 
+from syncd.errors import AuthRejected
+
 
 class Transport(AIOHTTPSession):  # type: ignore[misc]
-    """One pool of connections to storage."""
+    """One pool of connections to storage. Made in a thread: reading the authorities takes 50 ms. Raises
+    AuthRejected where that fails."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._trusted = _trusting(get_cert_path(self._verify)) if self._verify else False  # plain http
 
     def _create_connector(self, proxy_url: str | None) -> aiohttp.TCPConnector:
-        context: ssl.SSLContext | bool = False  # plain http
-        if self._verify:
-            context = ssl.create_default_context(cafile=get_cert_path(self._verify))
         return aiohttp.TCPConnector(
             limit=self._max_pool_connections,
-            ssl=context,
+            ssl=self._trusted,
             socket_factory=self._new_socket,
             **self._connector_args,
         )
@@ -37,3 +42,13 @@ class Transport(AIOHTTPSession):  # type: ignore[misc]
             limit_ms = int(self._timeout.sock_read * 1000)
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit_ms)
         return made
+
+
+def _trusting(authorities: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=authorities)
+    except OSError as error:
+        raise AuthRejected(
+            f"{authorities} holds no certificates of authorities: {error.strerror or error}",
+            hint="AWS_CA_BUNDLE in the environment names it",
+        ) from error

@@ -407,6 +407,16 @@ async def test_a_certificate_for_another_host_is_refused(
     assert between.requests == []
 
 
+async def test_authorities_that_cannot_be_read_are_named(
+    config: StorageConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "nowhere.pem"))
+    with pytest.raises(AuthRejected, match=r"nowhere\.pem") as caught:
+        async with make_sink(replace(config, endpoint_url="https://127.0.0.1:9")):
+            pass
+    assert "AWS_CA_BUNDLE" in str(caught.value.hint)
+
+
 async def test_behind_a_proxy_certificates_are_looked_at(
     s3_server: SeaweedServer, config: StorageConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
