@@ -150,7 +150,7 @@ class Exchange(ListScreen):
         lines: list[Line] = [
             ((done, "ok" if one.processed_files else "dim"),
              (f"  {human_count(one.error_count)} in error" if one.error_count else "", "bad"),
-             (f"  made {look.ago(one.created_at, now, glyphs, zone)}", "dim")),
+             (f"  made {look.ago(one.created_at, now, glyphs, zone)}, with {one.remote}", "dim")),
             *(((part, ""),) for part in wrapped(", ".join(numbers), width)[:2]),
         ]  # fmt: skip
         lines += [((part, "bad"),) for part in wrapped(one.error or "", width)[:2]]

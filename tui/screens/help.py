@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 
 from tui import keys
 from tui.screens.dialogs import Dialog
-from tui.widgets.lines import Lines, fit
+from tui.widgets.lines import fit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,10 +56,10 @@ class HelpView(Dialog[None]):
 
     def body(self) -> Iterable[Widget]:
         yield VerticalScroll(self.said(*help_lines(self.mode)), id="keys")
-        yield Lines(classes="said", id="close")
 
     def filled(self) -> None:
-        self.query_one("#close", Lines).show([(("esc", "key"), (" close", "dim"))])
+        # On the frame it is seen however long the list is.
+        self.query_one("#box").border_subtitle = Content("esc close")
         self.query_one("#keys").focus()
 
     def action_scroll(self, by: int) -> None:

@@ -184,6 +184,8 @@ class ListScreen(ModeScreen):
 
     def why_not(self, action: str) -> str | None:
         if action in {"copy", *self.NEEDS_ROW} and self.selected is None:
+            if self.listing().at is None:
+                return "it is still being asked for"
             return "no row is selected" if self.table.rows else "there is nothing here"
         if action == "order" and len(self.all_orders()) < 2:
             return "this list has one order"

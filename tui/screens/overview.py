@@ -114,7 +114,13 @@ class Overview(ModeScreen):
         rows = tuple(Keyed(service.name, service) for service in told)
         ages = tuple(self._age(row.value) for row in rows)
         services.show(reuse(services.rows, rows), clock=ages, busy=self.state.busy)
-        services.styles.height = max(1, min(len(rows), max(6, self.size.height - 18))) + 1
+        # As high as what stands beside it, in any case.
+        beside = len(self._totals()) + len(self._sources()) + 1
+        seen = max(1, min(len(rows), max(beside, self.size.height - 18)))
+        services.styles.height = seen + 1
+        title = "Services" if seen >= len(rows) else f"Services, {seen} of {len(rows)}"
+        if services.border_title != title:
+            services.border_title = title
 
     def _service(self, service: schema.ServiceStatus) -> Cells:
         glyph, tone = look.sign(self.glyphs, look.SERVICE, service.state)
