@@ -42,6 +42,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "storage.type": ("local", "r2"),
 }
 
+_FORMS: dict[str, tuple[str, str]] = {
+    "storage.account_id": (r"[\w.-]+", "the account's id, letters and digits"),
+    "storage.access_key_id": (r"[!-~]+", "a key's id without spaces or line breaks"),
+    "storage.bucket_name": (r"[\w.-]+", "a bucket's name: letters, digits, dots and dashes"),
+}
+
 _HTTPS = {"drive.api_base_url", "drive.auth_url", "drive.token_url"} | {
     "smugmug.api_base_url", "smugmug.oauth_base_url",
 }  # fmt: skip
@@ -60,6 +66,8 @@ def check_value(dotted: str, value: Any) -> None:
             raise Wrong(f"expected {low:,} to {high:,}, found {found_words(value)}")
     if dotted in CHOICES and value not in CHOICES[dotted]:
         raise Wrong(f"expected {one_of(CHOICES[dotted])}, found {value[:40]!r}")
+    if dotted in _FORMS and value and not re.fullmatch(_FORMS[dotted][0], value, re.ASCII):
+        raise Wrong(f"expected {_FORMS[dotted][1]}")
     if dotted in _HTTPS or dotted in _HTTP:
         _check_url(dotted, value)
     if dotted == "drive.push_url" and value:
