@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from syncd.control import schema
 from syncd.text import human_count
+from tui.asks import AskFailed
 from tui.asks_library import ApplyNames, HintName, UndoNames
 from tui.clean import asking, clean
 from tui.feed_library import who
@@ -44,7 +45,8 @@ class NamesFeed:
         match ask:
             case ApplyNames(album_keys):
                 report = clean(await self._client.apply_names(_request(album_keys)))
-                return f"{human_count(report.renamed)} renamed{_but(report.failed, report.mirror_failed)}"
+                but = _but(report.failed, report.mirror_failed)
+                return _done(f"{human_count(report.renamed)} renamed{but}", report.renamed, report.failed)
             case UndoNames(ids):
                 request = schema.NamesRollback(change_ids=list(ids), changed_by=who())
                 done = clean(await self._client.rollback_names(request))
@@ -54,11 +56,18 @@ class NamesFeed:
                     if done.restored == 1
                     else f"{done.restored:,} albums have their names"
                 )
-                return f"{what} from before{but}"
+                return _done(f"{what} from before{but}", done.restored, done.refused)
             case HintName(album_key, teams, event, sport):
                 hint = schema.NameHintRequest(teams=list(teams), event=event, sport=sport)
                 kept = clean(await self._client.hint_name(album_key, hint))
                 return f"it would be called {kept.plan.new_name}"
+
+
+def _done(text: str, number: int, reasons: list[schema.AlbumReason]) -> str:
+    """The text; what was done to none is a failure. Raises AskFailed."""
+    if reasons and not number:
+        raise AskFailed(text)
+    return text
 
 
 def _request(album_keys: tuple[str, ...] | None, dry_run: bool = False) -> schema.NamesApply:

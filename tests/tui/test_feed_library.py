@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from syncd.control import schema
 from syncd.control.server import ControlServer
 from tests.control.conftest import serving
 from tests.control.memory_exchange import LIST_ID
@@ -107,6 +108,9 @@ async def test_asks_are_answered_in_words(socket_path: Path) -> None:
         assert await feed.exchange_preview(LIST_ID, 1, "near", 40, 30) == b"\xff\xd8near"
         with pytest.raises(AskFailed, match="no list"):
             await feed.do(asks_exchange.CleanList("\x1b"))
+        site.names.failed = [schema.AlbumReason(album_key="bbb", reason="it was renamed by somebody")]
+        with pytest.raises(AskFailed, match="0 renamed, 1 not: it was renamed by somebody"):
+            await feed.do(asks_library.ApplyNames(("bbb",)))
         site.library.signed_in = False
         with pytest.raises(AskFailed) as unsigned:
             await feed.do(asks_library.SyncLibrary())
