@@ -128,6 +128,8 @@ class _One:
 
     def accept(self, account: str) -> None: ...
 
+    def unusable(self) -> None: ...
+
 
 async def _listing(drive: DriveProcess, home: Path) -> tuple[float, list[float]]:
     stalls_ms: list[float] = []
