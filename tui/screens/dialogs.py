@@ -99,7 +99,7 @@ class Withdrawal(Dialog[bool]):
             (("Local files and the catalogue stay as they are.", "dim"),),
         )
         yield VirtualTable(
-            (Column("Scene", 24, flex=2), Column("Key", 40, flex=3, drop=1)), _live_cells, id="plan",
+            (Column("Scene", 36, flex=2), Column("Key", 40, flex=3, drop=1)), _live_cells, id="plan",
             empty=((("  nothing of it is live", "dim"),),),
         )  # fmt: skip
         with Horizontal(id="buttons"):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PLAN_COLUMNS = (
     Column("Action", 8),
-    Column("Scene", 24, flex=2),
+    Column("Scene", 32, flex=2),
     Column("Stage", 14, flex=1, drop=1),
     Column("Key", 24, flex=2, drop=2),
 )
