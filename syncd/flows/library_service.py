@@ -190,6 +190,10 @@ class LibraryService:
 
     async def _poll(self) -> None:
         """Does what is asked for and what is due. Raises what keeps SmugMug from answering."""
+        if not self.is_set_up:
+            async with self._catalogue.reader() as db:
+                if not await job_queries.open_of(db, SMUGMUG):
+                    return  # nobody wants anything of SmugMug
         client = await self._access_client()
         jobs = await self._start_jobs()
         wanted = self._wanted(jobs)

@@ -133,6 +133,16 @@ async def signed_in(desk: Desk) -> AsyncIterator[Desk]:
         yield desk
 
 
+async def test_who_has_no_smugmug_hears_nothing_of_it(desk: Desk) -> None:
+    desk.config = Config()
+    async with desk.running():
+        await until(lambda: _is(desk.service._poller._last_s is not None))
+        assert desk.told == [] and desk.service.health.state == "running"
+        # What was wanted while there was a key is not left without an answer.
+        job = await desk.service.submit("everything", {"full": False})
+        assert (await desk.ended(job.id)).state == "failed"
+
+
 async def test_before_anybody_signed_in(desk: Desk) -> None:
     desk.smug.add_album("Cup")
     with pytest.raises(AuthRejected) as refusal:
