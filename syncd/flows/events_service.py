@@ -254,10 +254,10 @@ class DriveService:
             on_change=partial(self._changed, account),
             is_quota=lambda error: isinstance(error, QuotaExceeded),
         )
-        if known is not None and known.state == "quota" and known.resume_at is not None:
-            left_s = (datetime.fromisoformat(known.resume_at) - datetime.now(UTC)).total_seconds()
-            if left_s > 0:
-                poller.resume_later(Health("quota", known.reason, None, left_s, known.resume_at))
+        if known is not None and known.state == "quota":
+            kept = Health.kept("quota", known.reason, known.resume_at)
+            if kept is not None:
+                poller.resume_later(kept)
         self._followers[account] = follower
         self._pollers[account] = poller
 

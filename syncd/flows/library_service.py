@@ -159,11 +159,9 @@ class LibraryService:
 
     def _resume(self, known: library.AccountRow) -> None:
         """A wait that SmugMug asked for holds over a restart."""
-        if known.state != "backing_off" or known.resume_at is None:
-            return
-        left_s = (datetime.fromisoformat(known.resume_at) - datetime.now(UTC)).total_seconds()
-        if 0 < left_s <= 86_400:
-            self._poller.resume_later(Health("backing_off", known.reason, None, left_s, known.resume_at))
+        kept = Health.kept("backing_off", known.reason, known.resume_at, at_most_s=86_400)
+        if known.state == "backing_off" and kept is not None:
+            self._poller.resume_later(kept)
 
     def _say(self, handle: ServiceHandle) -> None:
         health = self.health

@@ -6,11 +6,12 @@ the work that came of it, so a poll that fails or is cut off is simply made agai
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import anyio
 
@@ -37,6 +38,16 @@ class Health(NamedTuple):
     hint: str | None = None
     resume_in_s: float | None = None
     resume_at: str | None = None
+
+    @classmethod
+    def kept(
+        cls, state: PollState, reason: str | None, resume_at: str | None, *, at_most_s: float = math.inf
+    ) -> Self | None:
+        """What was recorded before a restart; None where that wait is over, or longer than `at_most_s`."""
+        if resume_at is None:
+            return None
+        left_s = (datetime.fromisoformat(resume_at) - datetime.now(UTC)).total_seconds()
+        return cls(state, reason, None, left_s, resume_at) if 0 < left_s <= at_most_s else None
 
     def is_news_after(self, before: Health) -> bool:
         """Whether anybody need be told; the same trouble met again is none."""

@@ -15,20 +15,14 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 from urllib.parse import quote
-
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.payload import Payload
-from yarl import URL
 
 from syncd import __version__
 from syncd.config import StorageConfig
 from syncd.sinks import endpoint_of
 
 CONNECT_TIMEOUT_S: Final = 10
-WRITE_BYTES: Final = 256 * 1024
-_WITH_HEADERS_BYTES: Final = 1024
 
 
 class Puts:
@@ -39,6 +33,7 @@ class Puts:
 
     def __init__(self, config: StorageConfig, read_timeout_s: float) -> None:
         from botocore.utils import get_environ_proxies
+        from yarl import URL
 
         from syncd.sinks.s3_transport import Transport
 
@@ -70,7 +65,7 @@ class Puts:
         sent = self._signer.signed("PUT", path, {**headers, "Host": self._host}, datetime.now(UTC))
         sent["User-Agent"] = f"syncd/{__version__}"
         sent["Content-Length"] = str(len(body))
-        answer = await self._transport.send(_Request("PUT", self._origin + path, sent, _Body(body)))
+        answer = await self._transport.put(self._origin + path, sent, body)
         if not 200 <= answer.status_code < 300:
             raise _refusal(answer.status_code, answer.headers, await answer.content)
         return str(answer.headers.get("etag", "")).strip('"')
@@ -112,38 +107,6 @@ class Signer:
                 key = hmac.digest(key, part.encode(), "sha256")
             self._day, self._key = day, key
         return self._key
-
-
-class _Request(NamedTuple):
-    """What boto's transport reads of a request."""
-
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: Payload
-    stream_output: bool = False
-
-
-class _Body(Payload):
-    """Bytes that are handed to the socket as they are: aiohttp copies what it joins to the headers."""
-
-    _autoclose = True
-
-    def __init__(self, body: bytes | memoryview) -> None:
-        super().__init__(body, content_type="application/octet-stream")
-        self._view = memoryview(body)
-        self._size = len(body)
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        return bytes(self._view).decode(encoding, errors)
-
-    async def write(self, writer: AbstractStreamWriter) -> None:
-        await writer.write(self._view[:_WITH_HEADERS_BYTES])
-        for start in range(_WITH_HEADERS_BYTES, len(self._view), WRITE_BYTES):
-            await writer.write(self._view[start : start + WRITE_BYTES])
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        await self.write(writer)
 
 
 def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> Exception:

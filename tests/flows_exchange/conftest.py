@@ -17,6 +17,7 @@ from syncd.flows.exchange_analyze import analyze
 from syncd.flows.exchange_export import export
 from syncd.flows.exchange_import import take
 from syncd.flows.exchange_receipt import SigningKey, check_receipt, write_receipt
+from tests.flows_exchange.indafoto import Indafoto
 
 
 def quiet(done: int, total: int) -> None:
@@ -101,3 +102,8 @@ def snapshot(folder: Path) -> dict[str, Any]:
             yield str(path.relative_to(folder)), (facts.st_mode, facts.st_mtime_ns, content)
 
     return dict(found())
+
+
+@pytest.fixture
+def ours(tmp_path: Path) -> Indafoto:
+    return Indafoto(tmp_path / "ours")

@@ -15,11 +15,6 @@ from tests.flows_exchange.indafoto import Indafoto
 
 
 @pytest.fixture
-def ours(tmp_path: Path) -> Indafoto:
-    return Indafoto(tmp_path / "ours")
-
-
-@pytest.fixture
 def theirs(tmp_path: Path) -> Indafoto:
     made = Indafoto(tmp_path / "theirs")
     for number in range(4):

@@ -24,11 +24,6 @@ def photo(number: int) -> bytes:
 
 
 @pytest.fixture
-def ours(tmp_path: Path) -> Indafoto:
-    return Indafoto(tmp_path / "ours")
-
-
-@pytest.fixture
 def theirs(tmp_path: Path) -> Indafoto:
     made = Indafoto(tmp_path / "theirs")
     for number in range(12):

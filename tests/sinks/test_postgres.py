@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import ssl
-import struct
 from array import array
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +17,7 @@ from syncd.sinks.postgres_dsn import Address, read_dsn
 from syncd.sinks.postgres_errors import BadRow, explain
 from syncd.sinks.postgres_rows import MirrorRow
 from tests.postgres import PASSWORD, Database, PostgresServer
-from tests.sinks.faults import self_signed
+from tests.sinks.postgres_tls import tls_in_front
 
 
 class Change(NamedTuple):
@@ -443,36 +440,6 @@ async def test_a_server_that_cannot_be_verified(database: Database) -> None:
             assert isinstance(error, Refused)
             assert "SSL" in str(error) or "certificate" in str(error)
             assert "sslrootcert" in (error.hint or "")
-
-
-@asynccontextmanager
-async def tls_in_front(server: PostgresServer, folder: Path) -> AsyncIterator[tuple[int, Path]]:
-    """A port that answers libpq's request for TLS as a server built with it does, and the file of its
-    certificate for 127.0.0.1: the server at hand is built without.
-
-    https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
-    """
-    certificate, key = self_signed(folder)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-
-    async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await source.read(65536):
-                target.write(data)
-                await target.drain()
-        target.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert await reader.readexactly(8) == struct.pack("!ii", 8, 80877103)
-        writer.write(b"S")
-        with suppress(OSError):  # who does not trust the certificate leaves here
-            await writer.start_tls(context)
-            behind = await asyncio.open_connection("127.0.0.1", server.port)
-            await asyncio.gather(pump(reader, behind[1]), pump(behind[0], writer))
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as front:
-        yield front.sockets[0].getsockname()[1], certificate
 
 
 async def test_a_server_that_is_verified(database: Database, tmp_path: Path) -> None:

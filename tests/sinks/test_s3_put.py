@@ -19,7 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syncd.config import StorageConfig
-from syncd.sinks.s3_put import WRITE_BYTES, Puts, Signer
+from syncd.sinks.s3_put import Puts, Signer
+from syncd.sinks.s3_transport import WRITE_BYTES
 from tests.servers import SeaweedServer
 from tests.sinks.test_r2 import config_for, make_sink
 
