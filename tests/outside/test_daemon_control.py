@@ -208,6 +208,9 @@ def test_activity_ids_are_consecutive(place: Installation) -> None:
     with place.daemon() as daemon:
         place.add("b/final_crops/x.jpg", 1)
         daemon.wait_live(["scenes/b-x.jpg"])
+        wait_for(  # told once it is on record
+            lambda: "uploaded" in {item["kind"] for item in daemon.get("/api/activity?limit=1000")["items"]}
+        )
         first = daemon.get("/api/activity?limit=1000")
         assert [item["id"] for item in first["items"]] == list(range(1, first["last_id"] + 1))
         kinds = {item["kind"] for item in first["items"]}
