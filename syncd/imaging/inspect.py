@@ -9,7 +9,7 @@ from typing import Any
 
 from syncd.errors import Refused
 from syncd.imaging.decode import MAX_MEGAPIXELS, NotDecoded, Opened, decoding, gray, open_picture, upright
-from syncd.imaging.phash import SCALED_SIDE, perceptual_hash
+from syncd.imaging.phash import SCALED_SIDE, perceptual_hash, shrunk
 from syncd.imaging.reading import PhotoFile, open_photo
 
 
@@ -63,17 +63,17 @@ def _picture_facts(photo: PhotoFile) -> dict[str, Any]:
 def _hash(opened: Opened, reopen: Callable[[], Opened]) -> str:
     """From a scaled JPEG where that is enough, else from the full picture."""
     with decoding(opened.image_format):
-        picture = opened.picture
+        picture, orientation = opened.picture, opened.camera.orientation
         width, height = picture.size
-        scaled = opened.image_format == "JPEG"
-        if scaled:
-            picture.draft("L", (SCALED_SIDE, SCALED_SIDE))
-            scaled = picture.size != (width, height)
-        small = upright(gray(picture), opened.camera.orientation)
-        found = perceptual_hash(small, exact=not scaled)
-        if found is None and width * height <= MAX_MEGAPIXELS * 1e6:
-            small = upright(gray(reopen().picture), opened.camera.orientation)
-        found = found or perceptual_hash(small, exact=True)
+        found = None
+        if opened.image_format == "JPEG":
+            draft = picture.draft("L", (SCALED_SIDE, SCALED_SIDE))
+            if draft is not None and picture.size != (width, height):
+                small = upright(shrunk(gray(picture), draft[1]), orientation)
+                found = perceptual_hash(small, exact=False)
+                if found is None and width * height <= MAX_MEGAPIXELS * 1e6:
+                    picture = reopen().picture
+        found = found or perceptual_hash(shrunk(upright(gray(picture), orientation)), exact=True)
     if found is None:
         raise Refused("no perceptual hash")
     return found

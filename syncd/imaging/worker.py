@@ -18,6 +18,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 from syncd.errors import Changed, SyncdError, Transient
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> None:
     try:
         from PIL import JpegImagePlugin  # noqa: F401 - nearly every photo is one
 
+        _tasks()  # once for all workers, which share it
         if "faces" in arguments:
             from syncd.imaging.face_finder import models
 
@@ -123,13 +125,21 @@ def _task(kind: str) -> Callable[..., Any]:
         from syncd.imaging import face_finder
 
         return face_finder.find_faces if kind == "faces" else face_finder.find_faces_in
+    return _tasks()[kind]
+
+
+@cache
+def _tasks() -> dict[str, Callable[..., Any]]:
     from syncd.imaging.inspect import hash_of_bytes, inspect
     from syncd.imaging.render import preview, preview_of_bytes, render
 
-    tasks: dict[str, Callable[..., Any]]
-    tasks = {"inspect": inspect, "render": render, "preview": preview, "hash": hash_of_bytes}
-    tasks["preview_of_bytes"] = preview_of_bytes
-    return tasks[kind]
+    return {
+        "inspect": inspect,
+        "render": render,
+        "preview": preview,
+        "preview_of_bytes": preview_of_bytes,
+        "hash": hash_of_bytes,
+    }
 
 
 def _bytes_of(fds: list[int]) -> list[bytes]:

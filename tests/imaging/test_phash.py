@@ -46,6 +46,13 @@ def test_scaled_decoding_keeps_the_hash_within_the_contract() -> None:
     assert sum(distance == 0 for distance in distances) > 30  # and not by chance
 
 
+def test_rows_that_fill_no_whole_block_do_not_move_the_hash() -> None:
+    # Decoded at an eighth, 1,067 rows become 134, the last of only three: in full, it shifts the rest.
+    distances = [distance(make_jpeg(seed, 1601, 1067 + seed % 8)) for seed in range(24)]
+    assert max(distances) <= 2
+    assert sum(distance == 0 for distance in distances) > 16
+
+
 @pytest.mark.parametrize("period", [8, 16, 64, 128, 512])
 def test_gratings_and_other_degenerate_jpegs_fall_back_to_the_full_picture(period: int) -> None:
     buffer = io.BytesIO()
