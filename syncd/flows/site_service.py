@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields
 
 import aiosqlite
@@ -127,6 +128,7 @@ class SiteService:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._watch_catalogue)
             tasks.start_soon(self._watch_storage)
+            tasks.start_soon(self._open_storage)
             if self.jobs is not None:
                 tasks.start_soon(self.jobs.run)
             while True:
@@ -158,6 +160,11 @@ class SiteService:
             elif told and self.running and not self._failures:
                 self._say("running")
             told = trouble is not None
+
+    async def _open_storage(self) -> None:
+        """The first photo does not wait for what storage needs. The run that needs it says what is wrong."""
+        with suppress(SyncdError):
+            await self.site.sink()
 
     async def _one(self, batches: frozenset[str] | None) -> None:
         again = {path for path in self._again if batches is None or path.partition("/")[0] in batches}
