@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from syncd.catalogue import log
-from syncd.catalogue.database import Catalogue
 from syncd.config import Config
 from syncd.errors import ExitCode, Fatal
 from syncd.flows.report import SyncOptions, SyncRun
-from syncd.flows.site import Site
-from syncd.flows.site_service import log_run, sync_until_settled
 from syncd.imaging.pool import ImagingPool
 from syncd.lock import acquire_lock
 from syncd.state_dir import empty_staging, prepare_state_dir
+
+if TYPE_CHECKING:
+    from syncd.catalogue.database import Catalogue
 
 
 @contextmanager
@@ -65,7 +66,13 @@ async def sync_once(
     is_first = not options.dry_run and not db_path.exists()  # noqa: ASYNC240 - nothing else runs yet
     async with ImagingPool(config.daemon.worker_count, staging_dir) as pool:
         if is_first:
-            await pool.start()  # everything will be read: what that needs is loaded meanwhile
+            await pool.start()  # everything will be read: what that needs is loaded while we load the rest
+        from syncd.catalogue import log
+        from syncd.flows.site import Site
+        from syncd.flows.site_service import log_run, sync_until_settled
+
+        gc.freeze()  # what is loaded stays, and need not be looked through again and again
+
         async with (
             _catalogue(db_path, dry_run=options.dry_run) as catalogue,
             Site(config, catalogue, pool) as site,
@@ -85,6 +92,8 @@ async def sync_once(
 @asynccontextmanager
 async def _catalogue(path: Path, *, dry_run: bool) -> AsyncIterator[Catalogue]:
     """The catalogue, or for a dry run where there is none yet an empty one that leaves no trace."""
+    from syncd.catalogue.database import Catalogue
+
     if not dry_run or path.exists():  # noqa: ASYNC240 - nothing else runs yet
         async with Catalogue.open(path) as catalogue:
             yield catalogue

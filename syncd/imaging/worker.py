@@ -10,6 +10,7 @@ request after another. Neither holds secrets, or any file of the daemon; both di
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import resource
@@ -47,6 +48,7 @@ def main(arguments: list[str]) -> None:
     except Exception as error:  # noqa: BLE001 - the daemon has to say why nothing works
         control.send(f"{type(error).__name__}: {error}".encode()[:PACKET_BYTES])
         return
+    gc.freeze()  # what is loaded stays, and is shared as long as nobody touches it
     our_pid = os.getpid()
     while True:
         packet, fds, _, _ = socket.recv_fds(control, PACKET_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
