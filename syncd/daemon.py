@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -18,6 +17,7 @@ from syncd.control import schema
 from syncd.control.server import ControlServer
 from syncd.control.socket_path import default_socket_path
 from syncd.errors import ExitCode, Fatal, SyncdError
+from syncd.heap import all_is_loaded
 from syncd.lock import acquire_lock
 from syncd.log import configure_logging, get_logger, register_secret
 from syncd.notify import Notifier
@@ -103,9 +103,7 @@ class Daemon:
 
     async def _announce(self, supervisor: Supervisor) -> None:
         await supervisor.started.wait()
-        # What is there now stays. Looked through again with everything that comes, it would hold the event
-        # loop for tens of milliseconds each time.
-        gc.freeze()
+        all_is_loaded()
         socket = default_socket_path(self.config)
         self._notifier.ready(f"serving {socket}")
         _log.info("ready", socket=str(socket), state_dir=str(self.config.daemon.state_dir))

@@ -27,13 +27,18 @@ class Coalescer(Generic[Item, Result]):
 
     A lone item is written at once. While items keep coming, each batch gathers for `gather_s` seconds: a
     transaction costs an fsync and a dozen changes of thread, whether it holds one record or a hundred.
+    `more` says whether others are to come; the last few do not wait for them.
     """
 
     def __init__(
-        self, apply: Callable[[list[Item]], Awaitable[list[Result]]], gather_s: float = 0.03
+        self,
+        apply: Callable[[list[Item]], Awaitable[list[Result]]],
+        gather_s: float = 0.03,
+        more: Callable[[], bool] = lambda: True,
     ) -> None:
         self._apply = apply
         self._gather_s = gather_s
+        self._more = more
         self._written_at = -math.inf
         self._pending: list[_Pending[Item, Result]] = []
         self._is_writing = False
@@ -57,7 +62,7 @@ class Coalescer(Generic[Item, Result]):
         self._is_writing = True
         try:
             while self._pending:
-                if anyio.current_time() - self._written_at < self._gather_s:
+                if anyio.current_time() - self._written_at < self._gather_s and self._more():
                     await anyio.sleep(self._gather_s)
                 batch, self._pending = self._pending, []
                 try:

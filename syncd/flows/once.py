@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from syncd.config import Config
 from syncd.errors import ExitCode, Fatal
 from syncd.flows.report import SyncOptions, SyncRun
+from syncd.heap import all_is_loaded
 from syncd.imaging.pool import ImagingPool
 from syncd.lock import acquire_lock
 from syncd.state_dir import empty_staging, prepare_state_dir
@@ -71,8 +71,7 @@ async def sync_once(
         from syncd.flows.site import Site
         from syncd.flows.site_service import log_run, sync_until_settled
 
-        gc.freeze()  # what is loaded stays, and need not be looked through again and again
-
+        all_is_loaded()
         async with (
             _catalogue(db_path, dry_run=options.dry_run) as catalogue,
             Site(config, catalogue, pool) as site,

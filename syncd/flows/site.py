@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 Emit = Callable[[str, str, str], None]
 T = TypeVar("T")
 
+# So few scenes at work are the last ones: there is nobody to gather with.
+_LAST_SCENES = 8
+
 REMOVALS = "removals"
 """The kind of guard that holds back removals which nobody asked for."""
 
@@ -62,7 +65,7 @@ class _Writer:
     loose: Coalescer[tuple[str, str], None]
 
     @classmethod
-    def on(cls, catalogue: Catalogue) -> Self:
+    def on(cls, catalogue: Catalogue, more: Callable[[], bool]) -> Self:
         async def scenes(items: list[queries.SceneRecord]) -> list[dict[str, int]]:
             async def write(db: aiosqlite.Connection) -> dict[str, int]:
                 return await queries.record_scenes(db, items)
@@ -78,10 +81,10 @@ class _Writer:
                 await catalogue.write(write)
                 return [None] * len(items)
 
-            return Coalescer(apply)
+            return Coalescer(apply, more=more)
 
         return cls(
-            Coalescer(scenes),
+            Coalescer(scenes, more=more),
             quiet(queries.confirm_uploads),
             quiet(queries.confirm_removals),
             quiet(queries.note_loose),
@@ -106,7 +109,8 @@ class Site:
         self.listing_took: Callable[[float], None] = lambda duration_s: None
         """Told how long listing everything took, in seconds: who polls leaves room for it."""
         self._emit: Emit = emit or (lambda kind, subject, message: None)
-        self._writer = _Writer.on(catalogue)
+        self._at_work = 0
+        self._writer = _Writer.on(catalogue, more=lambda: self._at_work > _LAST_SCENES)
         self._looker = Looker(catalogue)
         self._stack = AsyncExitStack()
         self._sinks: dict[StorageConfig, GuardedSink] = {}
@@ -360,9 +364,11 @@ class Site:
                 if scene.upload_key:
                     keys.add(scene.upload_key)
                 self.in_flight |= keys
+                self._at_work += 1
                 try:
                     await scene_work.do(plan, scene, held)
                 finally:
+                    self._at_work -= 1
                     self.in_flight -= keys
                 left[plan.batch_name] -= 1
                 if not left[plan.batch_name] and not plan.gone and not plan.back:

@@ -29,6 +29,15 @@ async def test_many_adds_become_few_writes() -> None:
     assert [len(group) for group in written] == [1, 49]
 
 
+async def test_the_last_items_are_written_at_once() -> None:
+    async def apply(items: list[int]) -> list[int]:
+        return items
+
+    coalescer: Coalescer[int, int] = Coalescer(apply, gather_s=60, more=lambda: False)
+    with anyio.fail_after(20):
+        assert [await coalescer.add(item) for item in range(3)] == [0, 1, 2]
+
+
 async def test_a_failed_write_reaches_its_callers_only() -> None:
     async def apply(items: list[int]) -> list[int]:
         if 1 in items:
