@@ -4,10 +4,13 @@ before the next is begun."""
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
+
+import anyio
 
 from syncd.catalogue import site as queries
 from syncd.errors import AuthRejected, Changed, Refused, Transient
@@ -21,6 +24,8 @@ CACHE_CONTROL = "public, max-age=300"
 """An object's bytes may be replaced under the same key, so caches may keep it for minutes only."""
 
 _LOOK_AGAIN_S = 1.0
+# Pictures made for the web that may lie on disk at once, waiting for their upload.
+_STAGED = 24
 
 
 class Writer(Protocol):
@@ -76,6 +81,7 @@ class SceneWork:
         self._writer = writer
         self._staging_dir = staging_dir
         self._emit = emit
+        self._staged = anyio.Semaphore(_STAGED)
 
     async def do(self, batch: BatchPlan, scene: ScenePlan, held: frozenset[str]) -> None:
         """All steps of one scene. `held` are keys whose removal waits for a person."""
@@ -215,18 +221,19 @@ class SceneWork:
 
     async def _put(self, version: _Version, key: str, path: str) -> tuple[StoredObject, str]:
         """The confirmed object and the SHA-256 of its bytes."""
-        return await put_version(
-            await self._sink(),
-            self._pool,
-            self._staging_dir,
-            key=key,
-            path=path,
-            sha256=version.sha256,
-            md5=version.md5,
-            size_bytes=version.size_bytes,
-            content_type=version.content_type,
-            needs_rendering=version.needs_rendering,
-        )
+        async with self._staged if version.needs_rendering else nullcontext():
+            return await put_version(
+                await self._sink(),
+                self._pool,
+                self._staging_dir,
+                key=key,
+                path=path,
+                sha256=version.sha256,
+                md5=version.md5,
+                size_bytes=version.size_bytes,
+                content_type=version.content_type,
+                needs_rendering=version.needs_rendering,
+            )
 
     async def _remove(self, scene: ScenePlan, removal: Removal) -> None:
         if self._run.error is not None:

@@ -354,7 +354,8 @@ class Site:
         held: frozenset[str],
         release: Callable[[str], None],
     ) -> None:
-        """A few dozen scenes at once, batch after batch; a batch is given back with its last scene."""
+        """So many scenes at once that neither workers nor storage wait for the other where one of them stops
+        for a moment; batch after batch, and a batch is given back with its last scene."""
         left = {plan.batch_name: len(plan.scenes) for plan in plans}
         queue = iter([(plan, scene) for plan in plans for scene in plan.scenes])
 
@@ -375,7 +376,7 @@ class Site:
                     release(plan.batch_name)
 
         async with anyio.create_task_group() as tasks:
-            for _ in range(min(sum(left.values()), self.config.storage.concurrency * 2 + 8)):
+            for _ in range(min(sum(left.values()), self.config.storage.concurrency * 12 + 8)):
                 tasks.start_soon(worker)
 
     async def _close_run(self, run: SyncRun, look: Look, *, is_full: bool) -> None:

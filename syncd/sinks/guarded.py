@@ -25,6 +25,7 @@ LONGEST_RETRY_AFTER_S: Final = 120.0
 FAILURES_TO_OPEN: Final = 5
 FAILURES_TO_TELL: Final = 3
 KEYS_REMEMBERED: Final = 1024
+FIRST_WRITE_AHEAD_S: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -67,6 +68,9 @@ class GuardedSink:
 
     After FAILURES_TO_OPEN Transient failures in a row, with no success between, storage counts as down:
     one call goes on probing and all others wait for its outcome.
+
+    The very first write goes ahead of the others, for FIRST_WRITE_AHEAD_S at most: storage may have to make
+    room in a new bucket first (0.2 s in SeaweedFS, which lets all who come meanwhile wait for a second).
     """
 
     def __init__(
@@ -93,6 +97,7 @@ class GuardedSink:
         self._failures_in_a_row = 0
         self._last_failure: Transient | None = None
         self._probe: _Probe | None = None
+        self._first_write: anyio.Event | None = None
 
     @property
     def trouble(self) -> Transient | None:
@@ -160,6 +165,15 @@ class GuardedSink:
 
     async def _write(self, key: str, call: Callable[[], Awaitable[T]]) -> T:
         async with self._turn(key) as turn:
+            if self._first_write is None:
+                self._first_write = anyio.Event()
+                try:
+                    return await self._persist(call, turn)
+                finally:
+                    self._first_write.set()
+            if not self._first_write.is_set():
+                with anyio.move_on_after(FIRST_WRITE_AHEAD_S):
+                    await self._first_write.wait()
             return await self._persist(call, turn)
 
     @asynccontextmanager

@@ -215,6 +215,45 @@ async def test_no_more_than_concurrency_at_once(clock: Clock) -> None:
     assert (sink.counters.puts, sink.counters.put_bytes) == (20, 200)
 
 
+class SlowAtFirst(ScriptedSink):
+    """The first write takes until `ready`."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self.ready = anyio.Event()
+
+    async def put(self, upload: Upload) -> StoredObject:
+        is_first = not self.calls
+        stored = await super().put(upload)
+        if is_first:
+            await self.ready.wait()
+        return stored
+
+
+async def test_the_first_write_goes_ahead(clock: Clock) -> None:
+    inner = SlowAtFirst(clock)
+    sink = guarded(inner)
+    async with anyio.create_task_group() as group:
+        for key in "abc":
+            group.start_soon(sink.put, upload(key))
+        await anyio.wait_all_tasks_blocked()
+        assert [what for _, what in inner.calls] == ["put a"]
+        await sink.head("a")  # who reads does not wait
+        inner.ready.set()
+    assert [what for _, what in inner.calls] == ["put a", "head a", "put b", "put c"]
+
+
+async def test_a_first_write_that_takes_long_keeps_nobody(clock: Clock) -> None:
+    inner = SlowAtFirst(clock)
+    sink = guarded(inner)
+    async with anyio.create_task_group() as group:
+        group.start_soon(sink.put, upload("a"))
+        await anyio.wait_all_tasks_blocked()
+        await sink.put(upload("b"))
+        inner.ready.set()
+    assert [what for _, what in inner.calls] == ["put a", "put b"]
+
+
 async def outcomes(sink: GuardedSink, callers: int) -> list[str]:
     """How `callers` heads at once ended."""
     ended: list[str] = []
