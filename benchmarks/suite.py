@@ -50,8 +50,8 @@ def first_sync() -> Result:
         def upload() -> float:
             return rclone(place.images, f"s3:{s3.make_bucket()}", s3)
 
-        daemon_s, first_s = alternate(3, lambda: _by_daemon(_anew(place, s3)), upload)
-        once_s, second_s = alternate(3, alone, upload)
+        daemon_s, first_s = alternate(5, lambda: _by_daemon(_anew(place, s3)), upload)
+        once_s, second_s = alternate(5, alone, upload)
     rows, ratio = compared(daemon_s, first_s, "rclone copy")
     once_rows, once_ratio = compared(once_s, second_s, "rclone copy")
     readme = (

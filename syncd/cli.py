@@ -167,23 +167,28 @@ def _load(path: Path | None) -> Config:
 
 
 def _sync(config: Config, options: Any, db_path: Path, as_json: bool) -> SyncRun:
-    import anyio
+    from syncd.flows.once import catalogue_held, sync_once, workers_for
 
-    from syncd.flows.once import catalogue_held, sync_once
+    def run(config: Config) -> SyncRun:
+        workers = workers_for(config, options, db_path)
 
-    async def main(config: Config) -> SyncRun:
-        if as_json:
-            return await sync_once(config, options, db_path, lambda run: None)
+        import anyio
+
         from syncd.progress import show_progress
 
-        async with show_progress() as watch:
-            return await sync_once(config, options, db_path, watch)
+        async def main() -> SyncRun:
+            if as_json:
+                return await sync_once(config, options, db_path, workers, lambda run: None)
+            async with show_progress() as watch:
+                return await sync_once(config, options, db_path, workers, watch)
+
+        return anyio.run(main, backend_options={"use_uvloop": True})
 
     if options.dry_run and not db_path.exists():
         # Nothing to lock, and nothing may be left behind.
-        return anyio.run(main, config, backend_options={"use_uvloop": True})
+        return run(config)
     with catalogue_held(config, db_path) as held:
-        return anyio.run(main, held, backend_options={"use_uvloop": True})
+        return run(held)
 
 
 def _print_report(run: SyncRun) -> None:

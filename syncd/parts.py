@@ -73,7 +73,7 @@ class Parts:
         empty_staging(self._staging_dir)
         pool = ImagingPool(config.worker_count, self._staging_dir, niceness=5)
         self._pool = await stack.enter_async_context(pool)
-        await pool.start()  # so that the first photo does not wait for it
+        pool.start()  # so that the first photo does not wait for it
         self._previews = Previews(self.catalogue, pool, config.state_dir / "previews")
         self._store = await TokenStore.open(config.state_dir)
 

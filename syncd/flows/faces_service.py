@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import anyio
 
@@ -26,7 +26,7 @@ class FacesService:
         self,
         catalogue: Catalogue,
         config: Callable[[], Config],
-        warm_up: Callable[[], Awaitable[None]],
+        warm_up: Callable[[], None],
         available: Callable[[], bool] | None = None,
     ) -> None:
         self._catalogue = catalogue
@@ -58,7 +58,7 @@ class FacesService:
                     self.on_work()
                 was_on = self.on
                 if self.on and not is_warm and await self._has_faces():
-                    await self._warm_up()  # so that the first guest does not wait for it
+                    self._warm_up()  # so that the first guest does not wait for it
                     is_warm = True
                 await anyio.sleep(_LOOK_S)
         finally:

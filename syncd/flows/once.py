@@ -54,38 +54,47 @@ def catalogue_held(config: Config, db_path: Path) -> Iterator[Config]:
         yield replace(config, daemon=replace(config.daemon, state_dir=state_dir))
 
 
+def workers_for(config: Config, options: SyncOptions, db_path: Path) -> ImagingPool:
+    """The workers of a run. Where all photos will be read, they load what that needs while we load the rest,
+    so ask for them early."""
+    pool = ImagingPool(config.daemon.worker_count, config.daemon.state_dir / "staging")
+    if not options.dry_run and not db_path.exists():
+        pool.start()
+    return pool
+
+
 async def sync_once(
-    config: Config, options: SyncOptions, db_path: Path, watch: Callable[[SyncRun], None]
+    config: Config,
+    options: SyncOptions,
+    db_path: Path,
+    workers: ImagingPool,
+    watch: Callable[[SyncRun], None],
 ) -> SyncRun:
     """One sync of the catalogue at `db_path`; `watch` is given the run as soon as there is one.
 
     Files that are still being written are waited for, up to a minute. Raises Fatal for a catalogue that
     cannot be used. The caller holds the catalogue (`catalogue_held`).
     """
-    staging_dir = config.daemon.state_dir / "staging"
-    is_first = not options.dry_run and not db_path.exists()  # noqa: ASYNC240 - nothing else runs yet
-    async with ImagingPool(config.daemon.worker_count, staging_dir) as pool:
-        if is_first:
-            await pool.start()  # everything will be read: what that needs is loaded while we load the rest
-        from syncd.catalogue import log
-        from syncd.flows.site import Site
-        from syncd.flows.site_service import log_run, sync_until_settled
+    from syncd.catalogue import log
+    from syncd.flows.site import Site
+    from syncd.flows.site_service import log_run, sync_until_settled
 
-        all_is_loaded()
-        async with (
-            _catalogue(db_path, dry_run=options.dry_run) as catalogue,
-            Site(config, catalogue, pool) as site,
-        ):
-            row = None
-            if not options.dry_run:
-                await catalogue.write(log.fail_interrupted)
-                row = await catalogue.write(log.start)
-            run = SyncRun(options)
-            watch(run)
-            await sync_until_settled(site, run)
-            if row is not None:
-                await log_run(site, run, row)
-            return run
+    all_is_loaded()
+    async with (
+        workers as pool,
+        _catalogue(db_path, dry_run=options.dry_run) as catalogue,
+        Site(config, catalogue, pool) as site,
+    ):
+        row = None
+        if not options.dry_run:
+            await catalogue.write(log.fail_interrupted)
+            row = await catalogue.write(log.start)
+        run = SyncRun(options)
+        watch(run)
+        await sync_until_settled(site, run)
+        if row is not None:
+            await log_run(site, run, row)
+        return run
 
 
 @asynccontextmanager

@@ -318,7 +318,7 @@ class Site:
             return
         async with anyio.create_task_group() as tasks:
             if any(scene.records for plan in work for scene in plan.scenes):
-                tasks.start_soon(self.pool.start)
+                self.pool.start()
             if needs_storage:
                 # Opening takes a while, in which photos can be read already.
                 tasks.start_soon(self._open_early, run, rules.storage_id)

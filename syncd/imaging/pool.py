@@ -110,9 +110,9 @@ class ImagingPool:
             await self._nursery.close()
             await self._face_nursery.close()
 
-    async def start(self, faces: bool = False) -> None:
+    def start(self, faces: bool = False) -> None:
         """Begin to load the imaging libraries now (about 0.2 s in a process of its own; with `faces`, where
-        they are installed, 0.9 s in another); returns at once."""
+        they are installed, 0.9 s in another); returns at once, and needs no event loop yet."""
         self._nursery.start()
         if faces and faces_available():
             self._face_nursery.start()

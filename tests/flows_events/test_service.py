@@ -76,7 +76,7 @@ class Desk:
         handlers.update(self.events.handlers)
         self.handle = Handle()
 
-    async def _warm_up(self) -> None:
+    def _warm_up(self) -> None:
         self.warmed += 1
 
     def _emit(self, kind: str, service: str, subject: str, message: str, data: Any) -> None:

@@ -301,7 +301,7 @@ async def test_without_the_extra_it_says_what_to_install(
 ) -> None:
     monkeypatch.setattr(pool_module, "faces_available", lambda: False)
     async with ImagingPool(1, tmp_path / "staging") as pool:
-        await pool.start(faces=True)
+        pool.start(faces=True)
         for look in (lambda: pool.find_faces("/a.jpg"), lambda: pool.find_faces_in(b"")):
             with pytest.raises(Refused, match='faces need the "faces" extra') as caught:
                 await look()

@@ -214,7 +214,7 @@ async def test_idle_workers_leave_and_come_back(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(pool_module, "IDLE_S", 0.05)
     write_jpeg(tmp_path / "a.jpg", 1)
     async with ImagingPool(1, tmp_path / "staging") as pool:
-        await pool.start()
+        pool.start()
         await pool.inspect(str(tmp_path / "a.jpg"))
         pids = list(pool.worker_pids)
         await until_gone(pids)
