@@ -6,6 +6,7 @@ import os
 import shutil
 import statistics
 import time
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -80,13 +81,14 @@ def _by_daemon(place: Place) -> float:
     try:
         with place.daemon() as daemon:
             eventually(lambda: daemon.get("/api/status")["idle"])
-            began = time.perf_counter()
+            began = time.time()
             for folder in sorted(aside.iterdir()):
                 folder.rename(place.images / folder.name)
-            report = daemon.sync()
-            took_s = time.perf_counter() - began
-            if len(place.live()) != 600:
-                raise RuntimeError(f"{len(place.live())} of 600 photos are live: {report}")
+            daemon.post("/api/admin/sync", {}, status=202)
+            # Asking is work for the daemon, too; when the last one was live is in the catalogue.
+            eventually(lambda: len(place.live()) == 600, 30, every_s=0.25)
+            ((last,),) = place.sql("SELECT max(synced_at) FROM image_versions")
+            took_s = datetime.fromisoformat(last).timestamp() - began
     finally:
         for folder in aside.iterdir():
             folder.rename(place.images / folder.name)

@@ -26,7 +26,10 @@ from syncd.imaging.processes import Nursery, WorkerHandle
 from syncd.model import FacesFound, FileStat, PhotoFacts, Rendition
 
 MAX_KILLS = 3
-PIPELINE_DEPTH = 2
+# As many inspections wait inside a worker as it does in this time, so that it never waits for us, but two at
+# least and five at most: what somebody waits for comes after them.
+PIPELINE_S = 0.03
+PIPELINE_DEPTHS = range(2, 6)
 IDLE_S = 60.0
 MAX_SET_ASIDE = 10_000
 MAX_ANSWERS = 32
@@ -266,6 +269,7 @@ class ImagingPool:
     async def _serve_slot(self) -> None:
         worker: WorkerHandle | None = None
         flight: deque[_Job] = deque()
+        depth = PIPELINE_DEPTHS[0]
         try:
             while True:
                 if not flight and not await self._wait_for_work(math.inf if worker is None else IDLE_S):
@@ -279,9 +283,10 @@ class ImagingPool:
                 if worker is None:
                     worker = await self._hire(faces)
                     continue
-                self._fill(worker, flight)
+                self._fill(worker, flight, depth)
                 if not flight:
                     continue
+                began = anyio.current_time()
                 reply = await worker.reply(self._time_limit_s)
                 if isinstance(reply, str):
                     self._dismiss(worker)
@@ -289,6 +294,7 @@ class ImagingPool:
                     await self._bury(flight, reply)
                 else:
                     self._deliver(flight.popleft(), *reply)
+                    depth = _pipeline_depth(anyio.current_time() - began)
         finally:
             self._dismiss(worker)
             for job in flight:
@@ -334,9 +340,9 @@ class ImagingPool:
             self._handles.discard(worker)
             worker.kill()
 
-    def _fill(self, worker: WorkerHandle, flight: deque[_Job]) -> None:
-        """Hand over work. A second inspection waits inside the worker, so that it never waits for us."""
-        while len(flight) < PIPELINE_DEPTH:
+    def _fill(self, worker: WorkerHandle, flight: deque[_Job], depth: int) -> None:
+        """Hand over work: one job, or `depth` inspections."""
+        while len(flight) < depth:
             if flight and (flight[-1].kind != "inspect" or self._urgent or self._waiting <= self._workers):
                 return
             job = self._take()
@@ -389,6 +395,12 @@ class ImagingPool:
                 self._set_aside.pop(next(iter(self._set_aside)))
             self._set_aside[job.path] = (stat, message)
             self._finish(job, Refused(message, hint="it is tried again when the file changes"))
+
+
+def _pipeline_depth(took_s: float) -> int:
+    """How many inspections to hand to a worker whose last one took `took_s` seconds."""
+    wanted = math.ceil(PIPELINE_S / max(took_s, 0.001))
+    return min(max(wanted, PIPELINE_DEPTHS[0]), PIPELINE_DEPTHS[-1])
 
 
 def _check_preview(width: int, height: int, image_format: str) -> None:
