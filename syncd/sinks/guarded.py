@@ -69,8 +69,8 @@ class GuardedSink:
     After FAILURES_TO_OPEN Transient failures in a row, with no success between, storage counts as down:
     one call goes on probing and all others wait for its outcome.
 
-    The very first write goes ahead of the others, for FIRST_WRITE_AHEAD_S at most: storage may have to make
-    room in a new bucket first (0.2 s in SeaweedFS, which lets all who come meanwhile wait for a second).
+    The very first write goes ahead of the others, once and for FIRST_WRITE_AHEAD_S at most: storage may have
+    to make room in a new bucket (0.2 s in SeaweedFS, which lets all who come meanwhile wait for a second).
     """
 
     def __init__(
@@ -167,11 +167,7 @@ class GuardedSink:
         async with self._turn(key) as turn:
             if self._first_write is None:
                 self._first_write = anyio.Event()
-                try:
-                    return await self._persist(call, turn)
-                finally:
-                    self._first_write.set()
-            if not self._first_write.is_set():
+            elif not self._first_write.is_set():
                 with anyio.move_on_after(FIRST_WRITE_AHEAD_S):
                     await self._first_write.wait()
             return await self._persist(call, turn)
@@ -243,6 +239,8 @@ class GuardedSink:
             finally:
                 if turn is not None:
                     turn.free_at = self._clock() + self._key_interval_s
+                    if self._first_write is not None:
+                        self._first_write.set()
 
     async def _become_probe(self) -> _Probe | None:
         """The probe, when nobody else is it. Otherwise waits for that one's end: raises what it met, or

@@ -103,7 +103,7 @@ class S3Sink:
     def _new_client(self, session: Any) -> Any:
         from aiobotocore.config import AioConfig
 
-        from syncd.sinks.s3_transport import Transport
+        from syncd.sinks.s3_boto import Transport
 
         endpoint = endpoint_of(self._config)
         return session.client(

@@ -62,18 +62,39 @@ _CHECKSUM_TRAP: Final = (
 @contextmanager
 def translating(what: str, *, bucket: str) -> Iterator[None]:
     """Turns every foreign exception of the block into Transient, AuthRejected or Refused."""
+    try:
+        yield
+    except SyncdError:
+        raise
+    except Exception as error:
+        found = _translated(error, what, bucket)
+        if found is None:
+            raise
+        raise found from error
+
+
+def _translated(error: Exception, what: str, bucket: str) -> SyncdError | None:
+    """None for what is none of storage's. Boto is loaded here, where something is wrong, at the latest."""
     import aiohttp
     from botocore.exceptions import BotoCoreError, ClientError
 
-    try:
-        yield
-    except ClientError as error:
-        raise _answered(error.response, what, bucket) from error
-    except BotoCoreError as error:
-        raise _unanswered(error, what) from error
-    except (aiohttp.ClientError, TimeoutError) as error:
+    if isinstance(error, ClientError):
+        return _answered(error.response, what, bucket)
+    if isinstance(error, BotoCoreError):
+        return _unanswered(error, what)
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return _distrusted(what)
+    if isinstance(error, aiohttp.ClientError | TimeoutError):
         reason = str(error) or type(error).__name__
-        raise Transient(f"{what}: the connection broke ({reason})") from error
+        return Transient(f"{what}: the connection broke ({reason})")
+    return None
+
+
+def _distrusted(what: str) -> SyncdError:
+    return AuthRejected(
+        f"{what}: the server's certificate is not trusted",
+        hint="check endpoint_url under [storage] and the clock; AWS_CA_BUNDLE names an authority",
+    )
 
 
 def _answered(response: Mapping[str, Any], what: str, bucket: str) -> SyncdError:
@@ -109,10 +130,7 @@ def _unanswered(error: Exception, what: str) -> SyncdError:
     from botocore import exceptions, parsers
 
     if isinstance(error, exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return AuthRejected(
-            f"{what}: the server's certificate is not trusted",
-            hint="check endpoint_url under [storage] and the clock; AWS_CA_BUNDLE names an authority",
-        )
+        return _distrusted(what)
     broken = exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError
     if isinstance(error, broken):
         return Transient(f"{what}: {error}")

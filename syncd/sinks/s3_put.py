@@ -2,7 +2,7 @@
 
 A client's `put_object` spends several times the processor time of the transfer itself on models, hooks and
 endpoint rules, and boto's signer as much as the transfer, which for a first sync of small photos is most of
-what the daemon does. Here is what is left of it, over boto's transport:
+what the daemon does. Here is what is left of it:
 https://docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html
 https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 """
@@ -10,9 +10,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 from __future__ import annotations
 
 import hmac
-import os
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Final, Self
@@ -26,38 +24,34 @@ CONNECT_TIMEOUT_S: Final = 10
 
 
 class Puts:
-    """PUTs into one bucket over connections that are kept. A context manager.
+    """PUTs into one bucket over connections that are kept. A context manager; made in a thread.
 
-    Raises what a client of botocore raises: ClientError for a refusal, BotoCoreError without an answer.
+    Raises ClientError of botocore for a refusal, and what aiohttp raises without an answer.
     """
 
     def __init__(self, config: StorageConfig, read_timeout_s: float) -> None:
-        from botocore.utils import get_environ_proxies
         from yarl import URL
 
-        from syncd.sinks.s3_transport import Transport
+        from syncd.sinks.s3_transport import Session
 
-        endpoint = endpoint_of(config)
-        url = URL(endpoint)
+        url = URL(endpoint_of(config))
         self._host = url.host_port_subcomponent or ""
         self._origin = f"{url.scheme}://{self._host}"
         self._bucket_path = f"{url.raw_path.rstrip('/')}/{quote(config.bucket_name)}/"
         self._signer = Signer(config.access_key_id, config.secret_access_key, config.region or "auto")
-        self._transport = Transport(
-            # Reading the certificate authorities takes 50 ms, for nothing on plain http.
-            verify=(os.environ.get("AWS_CA_BUNDLE") or True) if endpoint.startswith("https:") else False,
-            proxies=get_environ_proxies(endpoint),
-            timeout=(CONNECT_TIMEOUT_S, read_timeout_s),
-            max_pool_connections=max(1, config.concurrency),
+        self._session = Session(
+            self._origin,
+            connect_timeout_s=CONNECT_TIMEOUT_S,
+            read_timeout_s=read_timeout_s,
+            connections=max(1, config.concurrency),
         )
-        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        await self._stack.enter_async_context(self._transport)
+        await self._session.__aenter__()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        await self._stack.aclose()
+        await self._session.__aexit__(*exc)
 
     async def put(self, key: str, body: bytes | memoryview, headers: Mapping[str, str]) -> str:
         """Stores `body` under `key`; the ETag, without quotes. `headers` hold its Content-MD5."""
@@ -65,10 +59,10 @@ class Puts:
         sent = self._signer.signed("PUT", path, {**headers, "Host": self._host}, datetime.now(UTC))
         sent["User-Agent"] = f"syncd/{__version__}"
         sent["Content-Length"] = str(len(body))
-        answer = await self._transport.put(self._origin + path, sent, body)
-        if not 200 <= answer.status_code < 300:
-            raise _refusal(answer.status_code, answer.headers, await answer.content)
-        return str(answer.headers.get("etag", "")).strip('"')
+        answer = await self._session.put(self._origin + path, sent, body)
+        if not 200 <= answer.status < 300:
+            raise _refusal(answer.status, answer.headers, answer.body)
+        return answer.headers.get("etag", "").strip('"')
 
 
 class Signer:

@@ -1,67 +1,105 @@
-"""boto's HTTP transport, held to what aiohttp does by itself and aiobotocore takes away.
-
-aiobotocore's own makes a TLS context that checks no host name (urllib3, for which it was written, does that
-elsewhere), and behind a proxy one that checks nothing. And it limits only the wait for an answer: of a body
-that nobody takes any more it would wait for as long as the kernel does, a quarter of an hour or for ever.
-"""
+"""Connections to an S3 storage: trusted ones, that notice when nothing moves any more."""
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from collections.abc import Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
-from aiobotocore.httpsession import AIOHTTPSession
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import Payload
-from botocore.httpsession import get_cert_path
+from yarl import URL
 
 from syncd.errors import AuthRejected
 
 WRITE_BYTES: Final = 256 * 1024
+KEEP_ALIVE_S: Final = 12
 _WITH_HEADERS_BYTES: Final = 1024
 
 
-class Transport(AIOHTTPSession):  # type: ignore[misc]
-    """One pool of connections to storage. Made in a thread: reading the authorities takes 50 ms. Raises
-    AuthRejected where that fails."""
+class Answer(NamedTuple):
+    """What storage says to a request. The names of `headers` are in lower case."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._trusted = _trusting(get_cert_path(self._verify)) if self._verify else False  # plain http
+    status: int
+    headers: dict[str, str]
+    body: bytes
 
-    async def put(self, url: str, headers: Mapping[str, str], body: bytes | memoryview) -> Any:
-        """botocore's AWSResponse to a PUT that is signed already, read whole."""
-        return await self.send(_Request("PUT", url, headers, _Body(body)))
 
-    def _create_connector(self, proxy_url: str | None) -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(
-            limit=self._max_pool_connections,
-            ssl=self._trusted,
-            socket_factory=self._new_socket,
-            **self._connector_args,
-        )
+class Session:
+    """A pool of connections to the server of `origin`, for requests that are signed already. A context
+    manager; made in a thread, since reading the authorities takes 50 ms. Raises what aiohttp raises, and
+    AuthRejected where the authorities cannot be read."""
 
-    def _new_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
-        """A socket that breaks when nothing of what is sent arrives for as long as an answer may take."""
+    def __init__(
+        self, origin: str, *, connect_timeout_s: float, read_timeout_s: float, connections: int
+    ) -> None:
+        server = URL(origin)
+        # Nothing is trusted, nor read, for plain http.
+        self._trusted = trusted_by(os.environ.get("AWS_CA_BUNDLE")) if server.scheme == "https" else False
+        self._timeout = aiohttp.ClientTimeout(sock_connect=connect_timeout_s, sock_read=read_timeout_s)
+        self._connections = connections
+        self._proxy = None if proxy_bypass(server.host or "") else getproxies().get(server.scheme)
+
+    async def __aenter__(self) -> Self:
+        self._session = await aiohttp.ClientSession(
+            connector=connector(self._trusted, self._timeout, self._connections),
+            timeout=self._timeout,
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        ).__aenter__()
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._session.close()
+
+    async def put(self, url: str, headers: Mapping[str, str], body: bytes | memoryview) -> Answer:
+        """The answer to a PUT, read whole. `url` is quoted already."""
+        async with self._session.put(
+            URL(url, encoded=True),
+            headers=headers,
+            data=_Body(body),
+            proxy=self._proxy,
+            allow_redirects=False,  # whom it names next was not asked for
+        ) as response:
+            found = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status, found, await response.read())
+
+
+def connector(
+    trusted: ssl.SSLContext | bool, timeout: aiohttp.ClientTimeout, connections: int, **more: Any
+) -> aiohttp.TCPConnector:
+    """At most `connections` connections, each of which breaks when nothing of what is sent arrives for as
+    long as an answer may take: of a body that nobody takes any more, asyncio would wait for as long as the
+    kernel does, a quarter of an hour or for ever."""
+
+    def new_socket(address: aiohttp.AddrInfoType) -> socket.socket:
         family, kind, protocol, *_ = address
         made = socket.socket(family, kind, protocol)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: tcp(7)
-            limit_ms = int(self._timeout.sock_read * 1000)
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limit_ms)
+        if hasattr(socket, "TCP_USER_TIMEOUT") and timeout.sock_read:  # Linux: tcp(7)
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(timeout.sock_read * 1000))
         return made
 
+    more.setdefault("keepalive_timeout", KEEP_ALIVE_S)
+    return aiohttp.TCPConnector(limit=connections, ssl=trusted, socket_factory=new_socket, **more)
 
-class _Request(NamedTuple):
-    """What boto's transport reads of a request."""
 
-    method: str
-    url: str
-    headers: Mapping[str, str]
-    body: Payload
-    stream_output: bool = False
+def trusted_by(authorities: str | bool | None) -> ssl.SSLContext:
+    """What trusts the authorities in this file, or those that boto brings along. Raises AuthRejected where
+    they cannot be read."""
+    from botocore.httpsession import get_cert_path
+
+    path = get_cert_path(authorities or True)
+    try:
+        return ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise AuthRejected(
+            f"{path} holds no certificates of authorities: {error.strerror or error}",
+            hint="AWS_CA_BUNDLE in the environment names it",
+        ) from error
 
 
 class _Body(Payload):
@@ -84,13 +122,3 @@ class _Body(Payload):
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         await self.write(writer)
-
-
-def _trusting(authorities: str) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=authorities)
-    except OSError as error:
-        raise AuthRejected(
-            f"{authorities} holds no certificates of authorities: {error.strerror or error}",
-            hint="AWS_CA_BUNDLE in the environment names it",
-        ) from error
