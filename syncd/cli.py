@@ -15,6 +15,7 @@ import click
 
 from syncd import __version__
 from syncd.errors import ExitCode, Fatal, SyncdError
+from syncd.options import FilledPath
 
 if TYPE_CHECKING:
     from syncd.config import Config
@@ -25,22 +26,10 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 the catalogue is held by another 
 4 some items failed, the rest is done; 5 a guard asks for confirmation; 78 wrong configuration."""
 
 
-class _Path(click.Path):
-    """A path; an empty one, as of a variable that is not set, would be the working folder."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(path_type=Path, **options)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if value == "":
-            self.fail("expected a path, found an empty text", param, ctx)
-        return super().convert(value, param, ctx)
-
-
 _config_option = click.option(
     "--config",
     "config_path",
-    type=_Path(dir_okay=False),
+    type=FilledPath(dir_okay=False),
     help="Settings (default: $SYNCD_CONFIG, ./syncd.toml, ~/.config/syncd/, /etc/syncd/).",
 )
 
@@ -76,8 +65,8 @@ def run(config_path: Path | None) -> None:
 
 @syncd.command(epilog=EXIT_CODES)
 @_config_option
-@click.option("--images-dir", type=_Path(), help="Batches are here instead.")
-@click.option("--db", "db_path", type=_Path(dir_okay=False), help="Another catalogue.")
+@click.option("--images-dir", type=FilledPath(), help="Batches are here instead.")
+@click.option("--db", "db_path", type=FilledPath(dir_okay=False), help="Another catalogue.")
 @click.option("--batch", "batches", multiple=True, metavar="N", help="Only this batch; may be repeated.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--db-only", is_flag=True, help="Record what is there; touch nothing in storage.")
@@ -125,7 +114,7 @@ def once(
 
 
 @syncd.command()
-@click.argument("directory", required=False, default=".", type=_Path(file_okay=False))
+@click.argument("directory", required=False, default=".", type=FilledPath(file_okay=False))
 def init(directory: Path) -> None:
     """Write a commented syncd.toml and the folders it names. Never overwrites.
 
@@ -143,7 +132,7 @@ def init(directory: Path) -> None:
 
 @syncd.command()
 @click.option("--no-tui", is_flag=True, help="Print what was published instead of opening the dashboard.")
-@click.option("--dir", "directory", type=_Path(file_okay=False), help="Use this folder.")
+@click.option("--dir", "directory", type=FilledPath(file_okay=False), help="Use this folder.")
 def demo(no_tui: bool, directory: Path | None) -> None:
     """Make a small sample archive in a fresh folder and run the real daemon on it.
 

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 import click
 
 from syncd.errors import ExitCode, Refused, SyncdError
+from syncd.options import FilledPath
 
 if TYPE_CHECKING:
     import msgspec
@@ -122,10 +123,10 @@ def _global_options() -> list[click.Parameter]:
     return [
         click.Option(["--json"], is_flag=True, help="One JSON document on stdout, nothing else.", **shared),
         click.Option(
-            ["--socket"], type=click.Path(path_type=Path), metavar="P", help="The daemon's socket.", **shared
+            ["--socket"], type=FilledPath(), metavar="P", help="The daemon's socket.", **shared
         ),
         click.Option(
-            ["--config"], type=click.Path(path_type=Path), metavar="F",
+            ["--config"], type=FilledPath(), metavar="F",
             help="The daemon's syncd.toml, to find its socket.", **shared,
         ),
     ]  # fmt: skip
@@ -209,16 +210,6 @@ def read_picture(path: str) -> bytes:
     if len(picture) > PICTURE_LIMIT_BYTES:
         raise Refused(f"{path} is larger than {PICTURE_LIMIT_BYTES >> 20} MiB", hint="send a smaller picture")
     return picture
-
-
-class Filled(click.types.StringParamType):
-    """A text that is not blank: an unset variable in a script is no name of anything."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        text = super().convert(value, param, ctx)
-        if not text.strip():
-            self.fail("it is empty.", param, ctx)
-        return text
 
 
 class Number(click.FloatRange):

@@ -11,6 +11,7 @@ import click
 
 from syncd.control.ctl_base import Ctl, CtlCommand, CtlGroup, print_json, say
 from syncd.errors import ExitCode, Fatal
+from syncd.options import FilledPath
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,7 +67,7 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=FilledPath())
 @click.pass_obj
 def check(ctl: Ctl, file: Path | None) -> int:
     """Say what is wrong with a configuration file. Needs no daemon; exits 78 when something is.

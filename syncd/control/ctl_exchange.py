@@ -10,6 +10,7 @@ import click
 
 from syncd.control.ctl_base import PAGE, Ctl, CtlGroup, all_items
 from syncd.errors import ExitCode
+from syncd.options import FilledPath
 
 if TYPE_CHECKING:
     from syncd.control import schema
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_path = click.Path(path_type=Path)
+_path = FilledPath()
 _db = click.option(
     "--db", type=_path, metavar="F", help="The archive that works: an indafoto.db, instead of the catalogue."
 )

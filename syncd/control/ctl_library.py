@@ -12,12 +12,12 @@ from syncd.control.ctl_base import (
     UNFINISHED,
     Ctl,
     CtlGroup,
-    Filled,
     WrongUsage,
     all_items,
     say,
 )
 from syncd.errors import ExitCode, SyncdError
+from syncd.options import FilledText
 
 if TYPE_CHECKING:
     from syncd.control import schema
@@ -48,7 +48,7 @@ def smugmug() -> None:
 @smugmug.command()
 @click.option("--full", is_flag=True, help="Read every album, not only those that changed.")
 @click.option(
-    "--album", type=Filled(), metavar="KEY", shell_complete=complete_albums, help="Read just this album."
+    "--album", type=FilledText(), metavar="KEY", shell_complete=complete_albums, help="Read just this album."
 )
 @click.pass_obj
 def sync(ctl: Ctl, full: bool, album: str | None) -> int:
@@ -137,7 +137,7 @@ def albums(ctl: Ctl) -> None:
 
 
 @smugmug.command()
-@click.argument("album", type=Filled(), metavar="ALBUM", shell_complete=complete_albums)
+@click.argument("album", type=FilledText(), metavar="ALBUM", shell_complete=complete_albums)
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many; else all.")
 @click.pass_obj
 def photos(ctl: Ctl, album: str, limit: int | None) -> None:

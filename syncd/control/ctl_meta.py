@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from syncd.control.ctl_base import Ctl, CtlGroup, Filled, Number, WrongUsage, all_items, confirmed, say
+from syncd.control.ctl_base import Ctl, CtlGroup, Number, WrongUsage, all_items, confirmed, say
 from syncd.errors import ExitCode
+from syncd.options import FilledText
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -32,7 +33,7 @@ def _filtered(command: F) -> F:
             help="Only those of which the model was at least as sure, 0 to 1.",
         ),
         click.option(
-            "--album", "album_key", type=Filled(), metavar="KEY", help="Only photos of this album."
+            "--album", "album_key", type=FilledText(), metavar="KEY", help="Only photos of this album."
         ),
         click.option("--q", "query", metavar="WORDS", help="Only those that hold all these words."),
         click.option(

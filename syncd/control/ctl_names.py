@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from syncd.control.ctl_base import Ctl, CtlGroup, Filled, Number, WrongUsage
+from syncd.control.ctl_base import Ctl, CtlGroup, Number, WrongUsage
 from syncd.errors import ExitCode, SyncdError
+from syncd.options import FilledText
 
 if TYPE_CHECKING:
     from syncd.control import schema
@@ -25,7 +26,7 @@ def _complete_albums(context: click.Context, parameter: click.Parameter, start: 
 
 
 _albums = click.option(
-    "--album", "albums", type=Filled(), multiple=True, metavar="KEY", shell_complete=_complete_albums,
+    "--album", "albums", type=FilledText(), multiple=True, metavar="KEY", shell_complete=_complete_albums,
     help="Only this album; may be repeated.",
 )  # fmt: skip
 
@@ -185,7 +186,7 @@ def rollback(ctl: Ctl, since: str | None, changes: tuple[int, ...]) -> int:
 
 
 @names.command()
-@click.argument("album_key", type=Filled(), metavar="KEY", shell_complete=_complete_albums)
+@click.argument("album_key", type=FilledText(), metavar="KEY", shell_complete=_complete_albums)
 @click.option("--teams", metavar="A,B", help="The teams, in the order of the name.")
 @click.option("--event", metavar="E", help="The event; it names the album where there are no two teams.")
 @click.option("--sport", metavar="S")

@@ -9,6 +9,7 @@ import click
 
 from syncd.control.ctl_base import Ctl, CtlCommand, Number, WrongUsage, complete_batches, read_picture
 from syncd.errors import ExitCode
+from syncd.options import FilledPath
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("scene_ids", nargs=-1, metavar="[ID...]")
 @click.option("--batch", metavar="N", shell_complete=complete_batches, help="All live scenes of this batch.")
 @click.option(
-    "--to", "folder", required=True, metavar="DIR", type=click.Path(path_type=Path, file_okay=False),
+    "--to", "folder", required=True, metavar="DIR", type=FilledPath(file_okay=False),
     help="The folder to put them into.",
 )  # fmt: skip
 @click.pass_obj

@@ -33,7 +33,7 @@ class Coalescer(Generic[Item, Result]):
     def __init__(
         self,
         apply: Callable[[list[Item]], Awaitable[list[Result]]],
-        gather_s: float = 0.03,
+        gather_s: float = 0.05,
         more: Callable[[], bool] = lambda: True,
     ) -> None:
         self._apply = apply
