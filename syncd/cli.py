@@ -248,7 +248,9 @@ def guarded(command: Callable[[], Any]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
     except OSError as error:
-        _complain(Fatal(f"{error.filename or 'syncd'}: {error.strerror or error}"))
+        _complain(
+            Fatal(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
+        )
         return ExitCode.FAILED
     return ExitCode.DONE
 
@@ -266,7 +268,8 @@ def main() -> None:
         code = guarded(lambda: syncd.main(standalone_mode=False))
     except SystemExit as stop:
         code = int(stop.code or 0)
-    with suppress(BrokenPipeError):
-        sys.stdout.flush()
+    for stream in sys.stdout, sys.stderr:
+        with suppress(AttributeError, OSError):  # it is closed, or nobody takes what was told already
+            stream.flush()
     # All is written and closed. To take the interpreter down, too, is 50 ms for nobody.
     os._exit(code)

@@ -7,6 +7,7 @@ is set aside until it changes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
@@ -115,10 +116,12 @@ class ImagingPool:
 
     def start(self, faces: bool = False) -> None:
         """Begin to load the imaging libraries now (about 0.2 s in a process of its own; with `faces`, where
-        they are installed, 0.9 s in another); returns at once, and needs no event loop yet."""
-        self._nursery.start()
-        if faces and faces_available():
-            self._face_nursery.start()
+        they are installed, 0.9 s in another); returns at once, and needs no event loop yet. Where that fails,
+        whoever needs a worker is told."""
+        with contextlib.suppress(OSError):
+            self._nursery.start()
+            if faces and faces_available():
+                self._face_nursery.start()
 
     @property
     def queue(self) -> tuple[int, int]:

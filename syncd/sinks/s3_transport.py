@@ -42,7 +42,7 @@ class Session:
         self._trusted = trusted_by(os.environ.get("AWS_CA_BUNDLE")) if server.scheme == "https" else False
         self._timeout = aiohttp.ClientTimeout(sock_connect=connect_timeout_s, sock_read=read_timeout_s)
         self._connections = connections
-        self._proxy = None if proxy_bypass(server.host or "") else getproxies().get(server.scheme)
+        self._proxy = _proxy_for(server)
 
     async def __aenter__(self) -> Self:
         self._session = await aiohttp.ClientSession(
@@ -67,6 +67,12 @@ class Session:
         ) as response:
             found = {name.lower(): value for name, value in response.headers.items()}
             return Answer(response.status, found, await response.read())
+
+
+def _proxy_for(server: URL) -> str | None:
+    """As the environment says, with or without `http://`."""
+    proxy = None if proxy_bypass(server.authority) else getproxies().get(server.scheme)
+    return f"http://{proxy.removeprefix('//')}" if proxy and "://" not in proxy else proxy
 
 
 def connector(

@@ -201,6 +201,7 @@ def test_addresses() -> None:
 
 PUT_ANSWERS: list[tuple[Fault, type[SyncdError], str]] = [
     (answer(401, "Unauthorized"), AuthRejected, "access_key_id"),
+    (answer(307, "TemporaryRedirect", "Location: http://127.0.0.1:9/elsewhere\r\n"), AuthRejected, "region"),
     (answer(403, "AccessDenied"), AuthRejected, "token"),
     (answer(403, "SignatureDoesNotMatch"), AuthRejected, "secret_access_key"),
     (answer(403, "InvalidAccessKeyId"), AuthRejected, "access_key_id"),
@@ -431,9 +432,12 @@ async def test_behind_a_proxy_certificates_are_looked_at(
             with pytest.raises(AuthRejected, match="certificate"):
                 await sink.head("a")
             monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "certificate.pem"))
+            monkeypatch.setenv("https_proxy", f"127.0.0.1:{tunnel_port}")  # as people write it, too
         async with make_sink(replace(config, endpoint_url=f"https://127.0.0.1:{between.port}")) as sink:
-            await sink.put(upload_of(tmp_path / "b", b"b"))
-    assert len(between.requests) == 1
+            upload = upload_of(tmp_path / "b", b"b")
+            await sink.put(upload)
+            assert await sink.head(upload.key) is not None
+    assert len(between.requests) == 2
 
 
 async def test_a_body_that_nobody_takes_is_given_up(config: StorageConfig, tmp_path: Path) -> None:
