@@ -81,6 +81,7 @@ def _by_daemon(place: Place) -> float:
     try:
         with place.daemon() as daemon:
             eventually(lambda: daemon.get("/api/status")["idle"])
+            time.sleep(2)  # it has run for a while
             began = time.time()
             for folder in sorted(aside.iterdir()):
                 folder.rename(place.images / folder.name)

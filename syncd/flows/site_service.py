@@ -162,7 +162,9 @@ class SiteService:
             told = trouble is not None
 
     async def _open_storage(self) -> None:
-        """The first photo does not wait for what storage needs. The run that needs it says what is wrong."""
+        """So that the first photo does not wait for what storage needs; a moment after the start, which has
+        enough to load. What is wrong with storage, the run says that needs it."""
+        await anyio.sleep(_STORAGE_LOOK_S)
         with suppress(SyncdError):
             await self.site.sink()
 

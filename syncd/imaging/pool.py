@@ -131,7 +131,7 @@ class ImagingPool:
     @property
     def worker_pids(self) -> tuple[int, ...]:
         """Process ids of the workers alive now."""
-        return tuple(sorted(handle.pid for handle in self._handles))
+        return tuple(sorted(handle.pid for handle in self._handles if handle.is_alive))
 
     async def inspect(self, path: str, root: str | None = None) -> PhotoFacts:
         """Facts of the photo at `path`, which must lie inside `root` where that is given, no link followed.

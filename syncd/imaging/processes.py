@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -75,6 +76,13 @@ class WorkerHandle:
         except ConnectionResetError:
             return b"", []
         return packet, fds
+
+    @property
+    def is_alive(self) -> bool:
+        """False once the process has ended, whether or not anybody waits for its answer."""
+        ended = select.poll()
+        ended.register(self._pidfd, select.POLLIN)
+        return not ended.poll(0)
 
     def kill(self) -> None:
         """End the process at once; harmless when it has gone."""

@@ -40,7 +40,7 @@ def people() -> dict[str, Path]:
 @pytest.fixture(scope="module")
 async def pool(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ImagingPool]:
     async with ImagingPool(2, tmp_path_factory.mktemp("staging"), time_limit_s=50) as started:
-        await started.start(faces=True)
+        started.start(faces=True)
         yield started
 
 

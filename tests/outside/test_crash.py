@@ -150,13 +150,14 @@ def test_a_job_outlives_a_kill(place: Installation) -> None:
 
 def test_terminated_at_work(s3_place: Installation) -> None:
     place = s3_place
-    for n in range(PHOTOS):
+    count = 5 * PHOTOS
+    for n in range(count):
         place.add(f"b/final_crops/{n}.jpg", n % 30)
     with place.daemon() as daemon:
         wait_for(lambda: len(place.live()) > 3)
         assert daemon.stop() == 0
     place.check(complete=False)
-    assert len(place.live()) < PHOTOS
+    assert len(place.live()) < count
     place.once()
-    assert len(place.live()) == PHOTOS
+    assert len(place.live()) == count
     place.check()

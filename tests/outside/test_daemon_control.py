@@ -46,6 +46,7 @@ SERVED = (
 
 def test_status_shape(asked: Daemon) -> None:
     daemon = asked
+    wait_for(lambda: daemon.status()["watcher"]["watches"] > 0)
     status = daemon.status()
     assert status["version"] and status["uptime_s"] > 0
     names = {service["name"] for service in status["services"]}
