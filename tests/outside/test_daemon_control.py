@@ -411,8 +411,8 @@ def test_syncctl_documents_are_the_replies(daemon: Daemon) -> None:
         (["jobs", "list"], "/api/jobs"), (["guards"], "/api/guards"),
         (["scenes", "show", "b-x"], "/api/scenes/b-x"),
     ]  # fmt: skip
-    for arguments, route in pairs:
-        assert place.ctl(*arguments, "--json").json == daemon.get(route)
+    for arguments, route in pairs:  # asked one after the other: a batch may be looked at in between
+        wait_for(lambda a=arguments, r=route: place.ctl(*a, "--json").json == daemon.get(r))
     assert place.ctl("status", "--json").json.keys() == daemon.status().keys()
     dry = place.ctl("sync", "--dry-run", "--json").json
     assert dry["dry_run"] is True and dry["actions"] == []
