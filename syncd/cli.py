@@ -158,9 +158,8 @@ def _load(path: Path | None) -> Config:
 def _sync(config: Config, options: Any, db_path: Path, as_json: bool) -> SyncRun:
     from syncd.flows.once import catalogue_held, sync_once, workers_for
 
-    def run(config: Config) -> SyncRun:
-        workers = workers_for(config, options, db_path)
-
+    def synced(config: Config) -> SyncRun:
+        workers = workers_for(config, options, db_path)  # they load while we do
         import anyio
 
         from syncd.progress import show_progress
@@ -175,9 +174,9 @@ def _sync(config: Config, options: Any, db_path: Path, as_json: bool) -> SyncRun
 
     if options.dry_run and not db_path.exists():
         # Nothing to lock, and nothing may be left behind.
-        return run(config)
+        return synced(config)
     with catalogue_held(config, db_path) as held:
-        return run(held)
+        return synced(held)
 
 
 def _print_report(run: SyncRun) -> None:
